@@ -1,0 +1,1 @@
+"""The commands, a module per kind. What is slow to import is imported inside them."""

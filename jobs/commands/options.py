@@ -1,0 +1,32 @@
+"""Arguments and options that several commands share."""
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+ArchiveArgument: TypeAlias = Annotated[str, typer.Argument(metavar="ARCHIVE", help="Folder or URL.")]
+Match: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATTERN",
+        # The backslashes are for rich, which would take a bracket for a style.
+        help=r"Keys like this: * any run (also of /), ? one character, \[abc] one of these, \[\[] a bracket itself.",
+    ),
+]
+Where: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="CONDITION", help="Images like this: \"width > 4000 and format == 'JPEG'\".")
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+JsonLines: TypeAlias = Annotated[bool, typer.Option("--json", help="A JSON document a line.")]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+Address: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="URL", show_default="this machine", help="A Ray cluster, such as ray://head:10001."),
+]
+
+EVERY_DAY, MORE = "Every day", "More"
+
+
+def example(line: str) -> str:
+    """Return the last line of a command's help."""
+    return f"Example:  {line}"

@@ -1,0 +1,124 @@
+"""reconstruct: from an archive into a folder, or one thumbnail into a picture."""
+
+# ruff: noqa: PLC0415  what is slow to import waits until its command runs
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from msgspec import Struct
+
+from jobs.commands.options import Address, Json, Match, Quiet, Where
+from jobs.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from jobs.output import Show
+
+Format = Literal["png", "jpg", "webp", "tiff"]
+
+
+class Choices(Struct, frozen=True, kw_only=True):
+    """What of an archive is regrown. None of it suits a lone thumbnail."""
+
+    keys: list[str] | None
+    keys_from: str | None
+    match: str | None
+    where: str | None
+    restore_metadata: bool
+
+    def first_given(self) -> str | None:
+        """Return how the first choice that was made is typed."""
+        typed = {"keys": "KEYS", "keys_from": "--keys-from", "restore_metadata": "--restore-metadata"}
+        # Also what is empty, as of a variable that is not set: it was typed.
+        given = next((name for name in self.__struct_fields__ if getattr(self, name) not in (None, False)), None)
+        return typed.get(given, f"--{given}") if given else None
+
+
+def reconstruct(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="ARCHIVE|THUMBNAIL", help="An archive, or one thumbnail file.")],
+    destination: Annotated[
+        str, typer.Argument(metavar="DESTINATION", help="A folder or URL; for a thumbnail also a file.")
+    ],
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEYS", help="Only these keys.")] = None,
+    *,
+    keys_from: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Only the keys in a file (or -), one a line.")
+    ] = None,
+    match: Match = None,
+    where: Where = None,
+    picture_format: Annotated[
+        Format | None, typer.Option("--format", show_default="png", help="Of the pictures.")
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option(metavar="N", show_default="90", help="1 to 100, for jpg and webp.")
+    ] = None,
+    restore_metadata: Annotated[
+        bool, typer.Option("--restore-metadata", help="Put camera, time and place back into EXIF.")
+    ] = False,
+    address: Address = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Regrow images of an archive into files, or one thumbnail into a picture.
+
+    A lone thumbnail has neither transparency nor metadata: those are kept in its archive.
+    """
+    from jobs.alone import is_file
+    from jobs.output import Show
+
+    choices = Choices(keys=keys, keys_from=keys_from, match=match, where=where, restore_metadata=restore_metadata)
+    if is_file(source):
+        if address is not None:
+            raise UsageError(f"{source} is one thumbnail, which needs no Ray: leave --address out")
+        return _alone(source, destination, choices, (picture_format, quality), Show(json=json, quiet=quiet))
+    from jobs.requests import ReconstructRequest
+    from jobs.running import perform
+
+    request = ReconstructRequest(
+        archive=source, destination=destination, keys=_all_keys(choices), match=match, where=where,
+        format=picture_format or "png", quality=quality, metadata=restore_metadata, address=address,
+    )  # fmt: skip
+    return perform(request, Show(command=context.obj, json=json, quiet=quiet))
+
+
+def _alone(
+    source: str, destination: str, choices: Choices, style: tuple[Format | None, int | None], show: "Show"
+) -> int:
+    from jobs.alone import regrow_alone
+    from jobs.output import write_facts, write_json, write_lines
+    from jobs.words import size_words
+
+    given = choices.first_given()
+    if given:
+        raise UsageError(f"{source} is one thumbnail, and {given} chooses among the images of an archive: leave it out")
+    made = regrow_alone(source, destination, *style)
+    if show.json:
+        write_json(made)
+    elif not show.quiet:
+        kind = "generative: fine detail is invented" if made.generative else "not generative"
+        write_lines([made.picture])
+        size = f"{made.width} x {made.height}, {size_words(made.picture_bytes)}"
+        write_facts([("size", size), ("codec", f"{made.codec}, {kind}")])
+    return 0
+
+
+def _all_keys(choices: Choices) -> list[str] | None:
+    if choices.keys_from is None:
+        return choices.keys or None
+    if not choices.keys_from:
+        raise UsageError("--keys-from is empty: name a file, or - for what is piped in")
+    listed = _read_text(choices.keys_from).split("\n")
+    found = [*(choices.keys or []), *(line.removesuffix("\r") for line in listed if line.strip())]
+    if not found:
+        raise InputError(f"{choices.keys_from} names no key: write one a line, as `regrow ls` does")
+    return found
+
+
+def _read_text(name: str) -> str:
+    content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not text in UTF-8 ({error.reason} at byte {error.start})") from error

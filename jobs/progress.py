@@ -1,0 +1,147 @@
+"""Progress on stderr: a live line on a terminal, otherwise a line every 30 seconds."""
+
+from collections.abc import Callable
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
+
+from jobs.tally import Tally
+from jobs.words import count, duration, plain, size_words
+from pipelines.events import Event, Planned, Receipt, Sealed, Sealing, Started
+
+SECONDS_BETWEEN_LINES = 30.0
+# Below these widths a bar, then the speed, would be cut off.
+_BAR_WIDTH, _SPEED_WIDTH = 90, 60
+
+
+class Watch:
+    """A listener that tells what happens. `tally` has the sums, also when it is quiet."""
+
+    def __init__(self, console: Console | None = None, *, quiet: bool = False, what: str = "archiving") -> None:
+        self.tally = Tally()
+        self._console = console or Console(stderr=True, highlight=False)
+        self._quiet, self._what = quiet, what
+        self._live = _live(self._console) if self._console.is_terminal and not quiet else None
+        self._task: TaskID | None = None
+        self._line_at: float | None = None
+        self.also: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.end()
+
+    def __call__(self, event: Event) -> None:
+        self.also()
+        self.tally.add(event)
+        if self._quiet:
+            return
+        match event:
+            case Planned():
+                self._planned(event)
+            case Started():
+                self._started(event)
+            case Receipt():
+                self._moved()
+            case Sealing():
+                self.end()
+                self.say("Sealing: merging what is done into packs and a catalog")
+            case Sealed():
+                pass
+
+    def say(self, line: str) -> None:
+        """Print a line above the live one, whatever it holds, unwrapped."""
+        if not self._quiet:
+            self._console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+
+    def stopping(self) -> None:
+        """Say that the run is being stopped. Gives the terminal back first: the next signal ends at once."""
+        self.end()
+        self.say("Stopping; Ctrl-C again ends at once, which loses nothing that is done either")
+
+    def end(self) -> None:
+        """Leave the live line as it stands."""
+        if self._live:
+            self._live.stop()
+
+    def _planned(self, event: Planned) -> None:
+        plan = event.plan
+        if not event.found_unfinished:
+            verb = "Trying again" if plan.kind == "retry" else "Planned"
+            extent = f"{count(plan.num_images, 'image')}, {size_words(plan.num_bytes)}"
+            self.say(f"{verb}: {extent}, in {count(plan.num_chunks, 'chunk')}")
+        for note in plan.notes:
+            self.say(f"Note: {note}")
+
+    def _started(self, event: Started) -> None:
+        whole = event.num_images + event.num_done
+        plan = self.tally.plan
+        if plan and plan.generation == self.tally.taken_up:
+            self.say(f"Taking up what was begun: {event.num_done:,} of {count(whole, 'image')} are done")
+        if not event.num_images:
+            return
+        if self._live:
+            self._task = self._live.add_task(self._what, total=whole, completed=event.num_done, tally=self.tally)
+            self._live.start()
+        else:
+            self.say("Starting")
+
+    def _moved(self) -> None:
+        tally = self.tally
+        if self._live and self._task is not None:
+            self._live.update(self._task, completed=tally.num_done)
+        elif self._is_time() or tally.num_done == tally.num_images:
+            self.say(f"{tally.num_done:,} of {count(tally.num_images, 'image')}{_speed(tally)}{_failed(tally)}")
+
+    def _is_time(self) -> bool:
+        now = monotonic()
+        if self._line_at is not None and now - self._line_at < SECONDS_BETWEEN_LINES:
+            return False
+        self._line_at = now
+        return True
+
+
+def _live(console: Console) -> Progress:
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", style="bold")]
+    if console.width >= _BAR_WIDTH:
+        columns.append(BarColumn(bar_width=24, complete_style="green", finished_style="green"))
+    columns.append(_TallyColumn(speed=console.width >= _SPEED_WIDTH))
+    return Progress(*columns, console=console, refresh_per_second=4, transient=False)
+
+
+class _TallyColumn(ProgressColumn):
+    """Images, speed, time left, failures."""
+
+    def __init__(self, *, speed: bool) -> None:
+        super().__init__()
+        self._with_speed = speed
+
+    def render(self, task: Task) -> Text:
+        tally: Tally = task.fields["tally"]
+        return Text(
+            f"{tally.num_done:,}/{tally.num_images:,} images{_live_rest(tally, self._with_speed)}", overflow="ellipsis"
+        )
+
+
+def _live_rest(tally: Tally, speed: bool) -> str:
+    if not tally.num_receipts:
+        return "  starting"
+    return f"{_speed(tally, speed)}{_failed(tally)}"
+
+
+def _speed(tally: Tally, speed: bool = True) -> str:
+    parts = []
+    if speed and tally.pixels_per_second:
+        parts.append(f"{tally.pixels_per_second / 1e6:,.1f} MP/s")
+    if tally.seconds_left is not None and tally.num_done < tally.num_images:
+        parts.append(f"{duration(tally.seconds_left)} left")
+    return "".join(f"  {part}" for part in parts)
+
+
+def _failed(tally: Tally) -> str:
+    return f"  {tally.num_failed:,} failed" if tally.num_failed else ""

@@ -1,0 +1,140 @@
+"""Running what was asked for: progress, signals, results, exit status. The same for commands and job files."""
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from jobs.errors import FAILED
+from jobs.output import Show, write_facts, write_json, write_lines
+from jobs.progress import Watch
+from jobs.requests import AnyRequest
+from jobs.results import (
+    ArchiveResult,
+    ReconstructResult,
+    archive_lines,
+    archive_result,
+    failures_left,
+    reconstruct_lines,
+    reconstruct_result,
+)
+from jobs.stopping import Interrupted, Stopping
+from jobs.tally import Tally
+from jobs.words import count, failure_words
+from ops.archive.layout import locate
+from ops.archive.seals import highest_seal
+from ops.stores import absolute
+from pipelines.archive import NothingToDo, archive, retry, seal_archive
+from pipelines.reconstruct import Reconstructed, reconstruct
+from pipelines.requests import ArchiveRequest, ReconstructRequest, RetryRequest, SealRequest
+
+INTERRUPTED = 128
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of a run: a heading and facts for people, the same for programs, and what failed, if anything."""
+
+    heading: str
+    facts: list[tuple[str, str]]
+    document: ArchiveResult | ReconstructResult
+    failed: str | None = None
+
+
+def perform(request: AnyRequest, show: Show) -> int:
+    """Run a request and show what comes of it; return the exit status."""
+    what = "regrowing" if isinstance(request, ReconstructRequest) else "archiving"
+    with Watch(quiet=show.quiet, what=what) as watch:
+        try:
+            with Stopping(watch.stopping) as stopping:
+                watch.also = stopping.arm
+                outcome = _work_on(request, watch, show)
+        except Interrupted as stopped:
+            watch.end()
+            sys.stderr.write(_stopped(watch.tally, show.command))
+            return INTERRUPTED + stopped.number
+    return _tell(outcome, show)
+
+
+def _work_on(request: AnyRequest, watch: Watch, show: Show) -> Outcome:
+    if isinstance(request, ReconstructRequest):
+        return _regrown(request, reconstruct(request, watch))
+    try:
+        match request:
+            case ArchiveRequest():
+                archive(request, watch)
+            case RetryRequest():
+                retry(request, watch)
+            case SealRequest():
+                seal_archive(request, watch)
+    except NothingToDo as nothing:
+        watch.tally.seal = highest_seal(locate(request.archive))
+        watch.tally.problems = list(nothing.problems)
+        return _archived(absolute(request.archive), watch.tally, show, str(nothing))
+    return _archived(absolute(request.archive), watch.tally, show)
+
+
+def _archived(url: str, tally: Tally, show: Show, nothing_to_do: str | None = None) -> Outcome:
+    result = archive_result(url, tally, nothing_to_do)
+    told = [_problems(result.problems, show), _failures(result, failures_left(url, tally))]
+    heading = url if result.sealed else f"{url}, not sealed yet: regrow seal {shlex.quote(url)}"
+    return Outcome(
+        heading=nothing_to_do or heading,
+        facts=[] if nothing_to_do else archive_lines(result),
+        document=result,
+        failed="; ".join(filter(None, told)) or None,
+    )
+
+
+def _problems(problems: Sequence[str], show: Show) -> str:
+    if not problems:
+        return ""
+    more = f", and {len(problems) - 1:,} more" if len(problems) > 1 else ""
+    which = f"{problems[0]}{more}" if show.quiet else "see above"
+    return f"{count(len(problems), 'problem')} while listing, so images may be missing ({which})"
+
+
+def _failures(result: ArchiveResult, left: Counter[str]) -> str:
+    """Return what failed now, and how to list it; nothing where nothing did."""
+    number, total, url = left.total(), sum(result.failures.values()), shlex.quote(result.archive)
+    if not number:
+        return ""
+    said, codes = count(number, "image"), failure_words(left)
+    if not result.sealed:
+        return f"{said} failed ({codes}): regrow seal {url}, then regrow failures {url}"
+    # It lists what has no thumbnail; an image whose new version failed still has its older one.
+    listed = f": regrow failures {url}" if total else ""
+    if number > total:
+        return f"{said} failed ({codes}), and of {number - total:,} what the archive had before stays{listed}"
+    if number < total:
+        return f"{said} failed now ({codes}; {total:,} in all){listed}"
+    return f"{said} failed ({codes}){listed}"
+
+
+def _regrown(request: ReconstructRequest, found: Reconstructed) -> Outcome:
+    result = reconstruct_result(absolute(request.archive), absolute(request.destination), found)
+    return Outcome(
+        heading=result.destination,
+        facts=reconstruct_lines(result),
+        document=result,
+        failed=f"{count(result.failed, 'image')} could not be regrown" if result.failed else None,
+    )
+
+
+def _tell(outcome: Outcome, show: Show) -> int:
+    if show.json:
+        write_json(outcome.document)
+    elif not show.quiet:
+        write_lines([outcome.heading])
+        write_facts(outcome.facts)
+    if outcome.failed:
+        sys.stdout.flush()
+        sys.stderr.write(f"regrow: {outcome.failed}\n")
+    return FAILED if outcome.failed else 0
+
+
+def _stopped(tally: Tally, command: Sequence[str]) -> str:
+    done = f"{tally.num_done:,} of {count(tally.num_images, 'image')} are done, and stay"
+    said = done if tally.num_images else "nothing was done yet"
+    return f"Stopped: {said}. To go on:\n  {shlex.join(['regrow', *command])}\n"

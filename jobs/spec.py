@@ -1,0 +1,158 @@
+"""Job files: YAML that asks a pipeline for something, read strictly."""
+
+import posixpath
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+import yaml
+from msgspec import inspect
+
+from jobs.errors import UsageError
+from jobs.requests import AnyRequest, reading_for
+from ops.archive.layout import Reading, SettingError
+from ops.codecs.names import CodecError, codec_from
+from ops.stores import absolute, join, open_store
+from ops.stores.routing import PathError, check_named, scheme_of
+from pipelines.requests import ArchiveRequest, ReconstructRequest, RetryRequest, SealRequest
+
+Fields: TypeAlias = dict[str, Any]
+
+KINDS: dict[str, type[AnyRequest]] = {
+    "archive": ArchiveRequest,
+    "reconstruct": ReconstructRequest,
+    "retry": RetryRequest,
+    "seal": SealRequest,
+}
+_PLAIN: dict[type[inspect.Type], str] = {inspect.BoolType: "true or false", inspect.IntType: "a whole number"}
+_PATHS = ("source", "archive", "destination")
+
+
+class SpecError(UsageError):
+    """A job file that cannot be understood; the message names file, field, value and what is allowed."""
+
+
+def read_job(url: str) -> AnyRequest:
+    """Return what a job file asks for; its relative paths begin at its own folder.
+
+    Raises SpecError for what is wrong in the file, OSError where it cannot be read.
+    """
+    check_named(url, "job")
+    whole = absolute(url)
+    try:
+        return _request(_load(open_store(whole).read(whole)), whole.rpartition("/")[0])
+    except (UsageError, SettingError, PathError) as error:
+        raise SpecError(f"{url}: {error}") from error
+
+
+def parse_job(content: bytes | str, folder: str = "") -> AnyRequest:
+    """Return what the text of a job file asks for. Raises UsageError, SettingError or PathError without its name."""
+    return _request(_load(content), folder)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a field that stands twice, of which YAML would drop the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        twice = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
+        if twice is not None:
+            raise SpecError(f"{twice!r} stands twice (line {node.start_mark.line + 1} and on): keep one")
+        return super().construct_mapping(node, deep)
+
+
+def _load(content: bytes | str) -> Fields:
+    try:
+        found = yaml.load(content, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        at = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise SpecError(f"not YAML{at}: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise SpecError(f"not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise SpecError(f"a job file is a mapping that begins with `kind:` ({', '.join(KINDS)})")
+    return found
+
+
+def _request(found: Fields, folder: str) -> AnyRequest:
+    kind = found.pop("kind", None)
+    if not isinstance(kind, str) or kind not in KINDS:
+        said = "is missing" if kind is None else f"is {kind!r}{_nearest(str(kind), list(KINDS))}"
+        raise SpecError(f"kind {said}: write {_listed(list(KINDS))}")
+    values = _values(found, KINDS[kind], "")
+    for name in _PATHS:
+        if name in values:
+            values[name] = _placed(values[name], folder)
+    if "reading" in values:
+        values["reading"] = reading_for(values["archive"], values["reading"] or {})
+    return KINDS[kind](**values)
+
+
+def _values(found: Fields, struct: type[msgspec.Struct], prefix: str) -> Fields:
+    """Return the fields of a mapping, each of its type."""
+    known = {field.name: field for field in msgspec.structs.fields(struct)}
+    for name in found:
+        if name not in known:
+            near = _nearest(str(name), list(known))
+            raise SpecError(f"unknown field {prefix}{name}{near}: there are {', '.join(known)}")
+    for name, field in known.items():
+        if field.required and found.get(name) is None:
+            raise SpecError(f"field {prefix}{name} is missing")
+    return {name: _value(found[name], known[name], prefix) for name in found}
+
+
+def _value(value: Any, field: msgspec.structs.FieldInfo, prefix: str) -> Any:
+    name = f"{prefix}{field.name}"
+    if name == "codec" and value is not None:
+        try:
+            return codec_from(value)
+        except CodecError as error:
+            raise SpecError(f"field codec: {error}") from error
+    if name == "reading" and isinstance(value, dict):
+        return _values(value, Reading, "reading.")
+    try:
+        return msgspec.convert(value, field.type)
+    except msgspec.ValidationError as error:
+        shown = msgspec.json.encode(value, enc_hook=str).decode()
+        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        raise SpecError(f"field {name} is {shown}: write {_allowed(inspect.type_info(field.type))}") from error
+
+
+def _allowed(kind: inspect.Type) -> str:
+    """Return in words what a field of a type may hold."""
+    match kind:
+        case inspect.UnionType(types=types):
+            return " or ".join(_allowed(one) for one in types if not isinstance(one, inspect.NoneType))
+        case inspect.LiteralType(values=values):
+            return _listed([str(value) for value in values])
+        case inspect.EnumType(cls=cls):
+            return _listed([str(member.value) for member in cls])
+        case inspect.ListType(item_type=one):
+            return f"a list of: {_allowed(one)}"
+        case inspect.StructType(fields=fields):
+            return f"a mapping with {', '.join(field.name for field in fields)}"
+        case _:
+            plain = _PLAIN.get(type(kind), "text, in quotes where YAML takes it for something else")
+            lowest = getattr(kind, "ge", None)
+            return plain if lowest is None else f"{plain} from {lowest}"
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _listed(names: list[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _placed(path: str, folder: str) -> str:
+    """Return a path of a job file, which is relative to the folder of the file, in full."""
+    if not path.strip():  # it is refused under its name
+        return path
+    if scheme_of(path) or path.startswith(("/", "~")) or Path(path).is_absolute() or not folder:
+        return path
+    scheme, separator, rest = folder.rpartition("://")
+    # A slash at the end of a source can mean a prefix; normpath would take it away.
+    return f"{scheme}{separator}{posixpath.normpath(join(rest, path))}{'/' * path.endswith('/')}"

@@ -1,0 +1,1 @@
+"""Archive format 1: how it is laid out, written once, sealed and read."""

@@ -1,0 +1,1 @@
+"""Codecs: pixels to thumbnails, and back."""

@@ -1,0 +1,112 @@
+"""The contract of a codec: pixels to a payload that can be kept, and back."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from ops.images import Failure, FailureCode, ImageError, Pixels
+
+
+class Box(NamedTuple):
+    """A region of an image in pixels; left and top are inside, right and bottom are not."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+class Payload(Struct, frozen=True):
+    """What a codec keeps of one image. `width` and `height` are those of the original, in pixels."""
+
+    thumbnail: bytes
+    media_type: str
+    width: int
+    height: int
+    extras: dict[str, bytes] = {}
+
+
+class Runtime(Struct, frozen=True, kw_only=True):
+    """How fast and with how much a codec may run. Never changes a byte of what it makes.
+
+    `pixel_budget` is what a worker may have in hand, but for one image that is larger; beyond `large_pixels` that one
+    needs the machine for itself.
+    """
+
+    device: str = "cpu"
+    pixel_budget: int = 64_000_000
+    large_pixels: int = 1 << 62
+    threads: int = 1
+    compile: bool = False
+
+
+def refusal(error: Exception) -> Failure:
+    """Return the failure of the one image over which a codec raised: whatever its libraries raise ends no run."""
+    if isinstance(error, ImageError):
+        return error.failure
+    said = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in said:
+        return Failure(FailureCode.OUT_OF_MEMORY, f"no memory to encode it ({said or 'MemoryError'}); retry with more")
+    return Failure(FailureCode.REFUSED, f"the codec failed with {type(error).__name__}: {said}; use another codec")
+
+
+class Codec(Protocol):
+    """Grows images from payloads. `decode` returns images of exactly the payload's width and height.
+
+    `concurrent` says that `encode` and `decode` may be called from several threads at once, one image each, as suits
+    codecs that run on the processor; others are called by one thread at a time, and batch as they see fit.
+    """
+
+    generative: bool
+    concurrent: bool
+
+    def encode(self, images: Sequence[Pixels]) -> list[Payload | Failure]: ...
+
+    def decode(self, payloads: Sequence[Payload]) -> list[Pixels]: ...
+
+    def decode_region(self, payload: Payload, box: Box) -> Pixels:
+        """Return the same pixels as the crop `box` of `decode`."""
+        ...
+
+
+class CodecConfig(Struct, tag_field="name", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a codec; every field changes bytes. A default, once released, never changes.
+
+    What stands at its default is left out of the digest, so that a field that is added later leaves old ones alone.
+    """
+
+    generative: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """The codec's name without its numbers, such as `bicubic`."""
+        return str(self.__struct_config__.tag)
+
+    def spelling(self) -> str:
+        """Return the name as users type it, such as `bicubic-x16`."""
+        raise NotImplementedError(f"{type(self).__name__} must say how it is spelled")
+
+    def weights_digest(self) -> str:
+        """Return the digest of the tensors that run, or nothing for a codec without weights."""
+        return ""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the name and every field that is not at its default, as an archive records them.
+
+        Fields are compared by value: msgspec's own `omit_defaults` goes by identity, which pickling loses.
+        """
+        fields = msgspec.structs.fields(self)
+        at_default = {field.encode_name for field in fields if getattr(self, field.name) == field.default}
+        return {name: value for name, value in msgspec.to_builtins(self).items() if name not in at_default}
+
+    def digest(self) -> str:
+        """Return the sha256, in hex, of everything that decides which bytes come out."""
+        canonical = msgspec.json.encode({**self.settings(), "weights": self.weights_digest()}, order="sorted")
+        return hashlib.sha256(canonical).hexdigest()
+
+    def load(self, runtime: Runtime) -> Codec:
+        """Build the codec. The only factory."""
+        raise NotImplementedError(f"{type(self).__name__} must say how it is loaded on {runtime.device}")

@@ -1,0 +1,198 @@
+"""From a chunk's encoded images to its rows: decode, codec, lossless thumbnail. What an actor does, without Ray."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from ops.ahead import Ahead
+from ops.archive.attempts import Attempt
+from ops.archive.layout import Reading
+from ops.archive.plan import Chunk
+from ops.archive.rows import ImageRow
+from ops.careful import decode_apart
+from ops.codecs.base import Codec, Payload, Runtime, refusal
+from ops.decoding import Decoded, Limits, decode, probe
+from ops.images import Failure, FailureCode, ImageError
+from ops.large import alone_if
+from ops.readers.base import Entry
+from ops.thumbnails import encode_plane
+
+# An honest decoder takes well under a second per megapixel; one that takes longer is caught in a loop.
+CAREFUL_SECONDS = 120.0
+CAREFUL_SECONDS_PER_MEGAPIXEL = 1.0
+
+_NOTHING = np.empty((0, 0, 3), np.uint8)
+
+Decoder = Callable[[bytes], Decoded]
+
+
+def limits_of(reading: Reading) -> Limits:
+    """Return the largest image that an archive admits."""
+    return Limits(pixels=reading.max_pixels, side=reading.max_side, encoded_bytes=reading.max_encoded_bytes)
+
+
+class Encoded(Struct):
+    """What became of one image: the payload or the failure, and what was learned of it when it was decoded."""
+
+    payload: Payload | Failure
+    decoded: Decoded | None = None
+    alpha: bytes | None = None
+
+
+class ChunkEncoder:
+    """Encodes chunks with one codec; decodes ahead in threads under the runtime's budget of pixels.
+
+    Several threads may have a chunk each encoded at the same time: they share pool, budget and codec.
+    """
+
+    def __init__(self, codec: Codec, reading: Reading, runtime: Runtime) -> None:
+        self._codec, self._reading, self._runtime = codec, reading, runtime
+        self._ahead = Ahead(runtime.threads, runtime.pixel_budget)
+        self._device = threading.Lock()
+        settings = {"limits": limits_of(reading), "background": reading.background, "metadata": reading.metadata}
+        self._decode: Decoder = partial(decode, **settings)
+        self._decode_apart = partial(decode_apart, **settings)
+
+    def rows(self, chunk: Chunk, fetched: Sequence[bytes | Failure], generation: int) -> list[ImageRow]:
+        """Return a row per image of the chunk, in order. `fetched` holds its encoded bytes, or why there are none."""
+        encoded = self._encode_ahead(fetched)
+        return [
+            _row(entry, content, result, generation, attempts=1)
+            for entry, content, result in zip(chunk.entries, fetched, encoded, strict=True)
+        ]
+
+    def careful_rows(
+        self, chunk: Chunk, fetched: Sequence[bytes | Failure], generation: int, attempt: Attempt
+    ) -> list[ImageRow]:
+        """Do the same one image at a time, each decoded in a process of its own, after a worker died of this chunk."""
+        rows = []
+        try:
+            for index, (entry, content) in enumerate(zip(chunk.entries, fetched, strict=True)):
+                result = self._encode_carefully(index, entry, content, attempt)
+                rows.append(_row(entry, content, result, generation, attempts=attempt.deaths + 1))
+        finally:
+            # Also where an error ends it: a worker that can raise has not died of the image in hand.
+            attempt.take_in_hand(None)
+        return rows
+
+    def _encode_carefully(self, index: int, entry: Entry, content: bytes | Failure, attempt: Attempt) -> Encoded:
+        if attempt.convicted(index):
+            return Encoded(_killed(entry, attempt))
+        attempt.take_in_hand(index)
+        with self._alone_if_large(content):
+            return self._through_codec(_attempt_decode(content, self._decode_in_process))
+
+    def _decode_in_process(self, content: bytes) -> Decoded:
+        megapixels = claimed_pixels(content) / 1e6
+        return self._decode_apart(
+            content,
+            seconds=CAREFUL_SECONDS + CAREFUL_SECONDS_PER_MEGAPIXEL * megapixels,
+            memory_bytes=int(12e6 * megapixels) + (2 << 30),
+        )
+
+    def _encode_ahead(self, fetched: Sequence[bytes | Failure]) -> Iterator[Encoded]:
+        costs = ((content, claimed_pixels(content)) for content in fetched)
+        if self._codec.concurrent:
+            yield from self._ahead.in_order(self._encode_one, costs)
+            return
+        for result in self._ahead.in_order(self._decode_one, costs):
+            yield self._through_codec(result)
+
+    def _decode_one(self, content: bytes | Failure) -> Encoded:
+        with self._alone_if_large(content):
+            return _attempt_decode(content, self._decode)
+
+    def _encode_one(self, content: bytes | Failure) -> Encoded:
+        with self._alone_if_large(content):
+            return self._through_codec(_attempt_decode(content, self._decode))
+
+    def _alone_if_large(self, content: bytes | Failure) -> AbstractContextManager[None]:
+        return alone_if(large=claimed_pixels(content) > self._runtime.large_pixels)
+
+    def _through_codec(self, result: Encoded) -> Encoded:
+        """Give decoded pixels, if there are any, to the codec, and let go of them."""
+        decoded = result.decoded
+        if decoded is None:
+            return result
+        facts, alpha = msgspec.structs.replace(decoded, pixels=_NOTHING, alpha=None), None
+        try:
+            with nullcontext() if self._codec.concurrent else self._device:
+                payload = self._codec.encode([decoded.pixels])[0]
+            alpha = None if decoded.alpha is None else encode_plane(decoded.alpha)
+        except Exception as error:
+            # Of any library below a codec; but a device that is broken must not fail every image that comes after.
+            if not self._codec.concurrent:
+                raise
+            payload = refusal(error)
+        return Encoded(payload, facts, alpha)
+
+
+def _attempt_decode(content: bytes | Failure, decoder: Decoder) -> Encoded:
+    if isinstance(content, Failure):
+        return Encoded(content)
+    try:
+        return Encoded(Failure(FailureCode.REFUSED, "not encoded"), decoder(content))
+    except ImageError as error:
+        return Encoded(error.failure)
+    except MemoryError:
+        megapixels = claimed_pixels(content) / 1e6
+        return Encoded(
+            Failure(FailureCode.OUT_OF_MEMORY, f"no memory for {megapixels:.0f} megapixels; retry with more")
+        )
+
+
+def claimed_pixels(content: bytes | Failure) -> int:
+    """Return the pixels that an image claims in its header; none where it has no header to read."""
+    if isinstance(content, Failure):
+        return 0
+    try:
+        header = probe(content)
+    except ImageError:
+        return 0
+    return header.width * header.height
+
+
+def _killed(entry: Entry, attempt: Attempt) -> Failure:
+    times = attempt.deaths
+    return Failure(
+        FailureCode.KILLED_WORKER,
+        f"{entry.uri} was in hand each time its worker died ({times} deaths); look at the file, then `regrow retry`",
+    )
+
+
+def _row(entry: Entry, content: bytes | Failure, result: Encoded, generation: int, attempts: int) -> ImageRow:
+    row = ImageRow(
+        key=entry.key,
+        generation=generation,
+        attempts=attempts,
+        uri=entry.uri,
+        locator=entry.locator,
+        etag=entry.etag,
+        source_bytes=entry.size if isinstance(content, Failure) else len(content),
+        source_sha256=None if isinstance(content, Failure) else hashlib.sha256(content).hexdigest(),
+    )
+    if result.decoded:
+        _add_facts(row, result.decoded)
+    if isinstance(result.payload, Failure):
+        row.status, row.message = str(result.payload.code), result.payload.message
+    else:
+        _add_payload(row, result.payload, result.alpha)
+    return row
+
+
+def _add_facts(row: ImageRow, decoded: Decoded) -> None:
+    row.format, row.mode, row.bit_depth = decoded.format, decoded.mode, decoded.bit_depth
+    row.frames, row.orientation, row.choices = decoded.frames, decoded.orientation, decoded.choices
+    row.exif, row.icc, row.xmp = decoded.exif, decoded.icc, decoded.xmp
+
+
+def _add_payload(row: ImageRow, payload: Payload, alpha: bytes | None) -> None:
+    row.thumbnail, row.media_type, row.extras, row.alpha = payload.thumbnail, payload.media_type, payload.extras, alpha
+    row.thumbnail_sha256 = hashlib.sha256(payload.thumbnail).hexdigest()
+    row.width, row.height = payload.width, payload.height

@@ -1,0 +1,1 @@
+"""Metrics, one file each: a number for a reconstruction and its reference."""

@@ -1,0 +1,1 @@
+"""How images flow: the only place that knows Ray Data."""

@@ -1,0 +1,224 @@
+"""Archiving: plan, encode what has no part yet, seal. Running it again takes up where it stopped."""
+
+import secrets
+import shlex
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from itertools import chain, islice
+from time import monotonic
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clusters.session import ray_session
+from ops.archive import attempts
+from ops.archive.escrow import codec_of
+from ops.archive.layout import ArchiveDocument, ArchiveError, Location, create, locate, read_document
+from ops.archive.lease import driving
+from ops.archive.packs import Pack, PackOrder
+from ops.archive.parts import finished_parts
+from ops.archive.plan import CHUNK_IMAGES, Plan, read_index
+from ops.archive.reading import Archive
+from ops.archive.seals import Seal, highest_seal, open_generation, seal_generation, sweep_leftovers, write_packs_here
+from ops.stores import absolute, child_of, is_there
+from pipelines.deadline import seconds_for
+from pipelines.documents import check_agrees, complete, proposed
+from pipelines.encode import ArchiveTask, EncodeChunk, fetch_chunk
+from pipelines.events import Listener, Planned, Sealed, Sealing, Started, nobody
+from pipelines.outage import Outage
+from pipelines.packing import write_packs
+from pipelines.planning import NothingToDo, Target, failed_entries, plan_first, plan_growth, plan_retry
+from pipelines.requests import ArchiveRequest, RetryRequest, SealRequest
+from pipelines.rows import read_receipt
+from pipelines.streaming import Stages, stream
+
+# What Ray may take beyond the longest chunk before a run counts as stuck: a machine that is being added, a pull.
+SPARE_SECONDS = 900.0
+SECONDS_BETWEEN_LOOKS = 60.0
+# A few packs are merged faster here than a cluster would be started.
+PACKS_HERE = 4
+
+
+class Run(NamedTuple):
+    """One call of a pipeline: where it works, and who listens."""
+
+    location: Location
+    document: ArchiveDocument
+    listen: Listener
+    address: str | None
+
+
+def archive(request: ArchiveRequest, listen: Listener = nobody) -> Seal | None:
+    """Archive a source, or what is new there; return the new seal, or nothing if it was not to seal.
+
+    What was begun is finished first, from its plan alone; then the source is looked at again. Raises ArchiveError or
+    SourceError where the request cannot be met, before any work; NothingToDo where all is done.
+    """
+    location = locate(request.archive)
+    source = absolute(request.source)
+    if child_of(source, location.url) or child_of(location.url, source):
+        raise ArchiveError(f"{location.url} and its source {source} lie in one another: name a destination elsewhere")
+    document = read_document(location)
+    check_agrees(document or proposed(location, request), request, location)
+    with driving(location) as location:
+        document = document or create(location, proposed(location, request))
+        check_agrees(document, request, location)
+        complete(location, document)
+        run = Run(location, document, listen, request.address)
+        finished = _finish_begun(run, source, seal=request.seal)
+        if finished and not request.seal:
+            return None
+        seal = highest_seal(location)
+        try:
+            plan = _next_plan(Target(location, document, seal), request)
+        except NothingToDo as nothing:
+            if not finished or nothing.problems:
+                raise
+            return seal
+        listen(Planned(plan, found_unfinished=False))
+        return _work_through(run, plan, seal=request.seal)
+
+
+def _finish_begun(run: Run, source: str, *, seal: bool) -> bool:
+    """Work through plans that were not come to their end, this driver's or another's; say whether there were any."""
+    finished = False
+    while (plan := open_generation(run.location)[0]) is not None:
+        if plan.kind != "retry" and plan.source != source:
+            command = shlex.join(["regrow", "archive", plan.source, run.location.url])
+            raise ArchiveError(
+                f"{run.location.url} is half done from {plan.source}: finish that first ({command}), then add {source}"
+            )
+        run.listen(Planned(plan, found_unfinished=True))
+        _work_through(run, plan, seal=seal)
+        finished = True
+        if not seal:
+            break
+    return finished
+
+
+def retry(request: RetryRequest, listen: Listener = nobody) -> Seal | None:
+    """Try an archive's failures again, as a generation of its own. Raises NothingToDo where nothing failed."""
+    location = locate(request.archive)
+    opened = Archive.open(request.archive)
+    with driving(location) as location:
+        plan, seal = open_generation(location)
+        if plan and plan.kind != "retry":
+            raise ArchiveError(f"{location.url} is half done from {plan.source}: run that archive command again first")
+        found = plan is not None
+        if plan is None and seal:
+            failed = failed_entries(opened.failures(), request.codes)
+            plan = plan_retry(Target(location, opened.document, seal), failed, request.codes)
+        if plan is None:
+            wanted = f" with {', '.join(request.codes)}" if request.codes else ""
+            raise NothingToDo(f"{location.url}: no image failed{wanted}")
+        listen(Planned(plan, found))
+        return _work_through(Run(location, opened.document, listen, request.address), plan, seal=True)
+
+
+def seal_archive(request: SealRequest, listen: Listener = nobody) -> Seal:
+    """Seal what is finished. Raises Unfinished while chunks lack parts, NothingToDo where the highest seal has all."""
+    location = locate(request.archive)
+    if read_document(location) is None:
+        raise ArchiveError(f"{request.archive} is no archive (it has no archive.json): check the path")
+    with driving(location) as location:
+        plan, seal = open_generation(location)
+        if plan is None:
+            if seal:
+                sweep_leftovers(location, seal)
+            raise NothingToDo(f"{location.url} is sealed already" if seal else f"{location.url} has no plan yet")
+        listen(Sealing())
+        sealed = _seal(location, plan, request.address)
+        listen(Sealed(sealed))
+        return sealed
+
+
+def _next_plan(target: Target, request: ArchiveRequest) -> Plan:
+    if target.seal is None:
+        return plan_first(target, request)
+    sweep_leftovers(target.location, target.seal)
+    return plan_growth(target, request)
+
+
+def _work_through(run: Run, plan: Plan, *, seal: bool) -> Seal | None:
+    location, _, listen, address = run
+    index = read_index(location, plan)
+    remaining = _without_parts(index, location, plan)
+    listen(
+        Started(
+            num_images=_sum(remaining["num_images"]),
+            num_bytes=_sum(remaining["num_bytes"]),
+            num_done=plan.num_images - _sum(remaining["num_images"]),
+        )
+    )
+    if remaining.num_rows:
+        _encode(run, plan, remaining)
+    if not seal:
+        return None
+    listen(Sealing())
+    sealed = _seal(location, plan, address)
+    listen(Sealed(sealed))
+    return sealed
+
+
+def _without_parts(index: pa.Table, location: Location, plan: Plan) -> pa.Table:
+    done = finished_parts(location, plan.generation)
+    return index.filter(pc.invert(pc.is_in(index["chunk_id"], done["chunk_id"])))
+
+
+def _encode(run: Run, plan: Plan, remaining: pa.Table) -> None:
+    location, document, listen, address = run
+    task = ArchiveTask(
+        location=location,
+        run=secrets.token_hex(8),
+        generation=plan.generation,
+        plan_digest=plan.digest,
+        codec=codec_of(document, location.url),
+        codec_digest=document.codec_digest,
+        reading=document.reading,
+    )
+    longest = seconds_for(CHUNK_IMAGES, _most(remaining["num_bytes"]), careful=True)
+    outage, look_at = Outage(plan.source), monotonic() + SECONDS_BETWEEN_LOOKS
+    try:
+        with (
+            ray_session(address) as budget,
+            closing(stream(remaining, Stages(fetch_chunk, EncodeChunk, task), budget, longest + SPARE_SECONDS)) as rows,
+        ):
+            for row in rows:
+                receipt = read_receipt(row)
+                listen(receipt)
+                if plan.kind != "retry":  # failures that fail again are no news
+                    outage.watch(receipt)
+                if monotonic() > look_at:
+                    if is_there(location.store, location.seal(plan.generation)):
+                        return  # another driver was faster; its seal counts
+                    look_at = monotonic() + SECONDS_BETWEEN_LOOKS
+    except BaseException:
+        # Nobody died of what is under way now. A store that is gone takes no mark either.
+        with suppress(OSError):
+            attempts.stop(location, task.run)
+        raise
+
+
+def _seal(location: Location, plan: Plan, address: str | None) -> Seal:
+    def packs(ordered: Iterable[PackOrder]) -> Iterator[tuple[Pack, pa.Table]]:
+        ordered = iter(ordered)
+        first = list(islice(ordered, PACKS_HERE + 1))
+        if len(first) <= PACKS_HERE:
+            yield from write_packs_here(location, first)
+            return
+        with ray_session(address) as budget:
+            yield from write_packs(location, chain(first, ordered), budget)
+
+    sealed = seal_generation(location, plan, packs)
+    # Another driver may have sealed and swept while our last workers still put parts and marks.
+    sweep_leftovers(location, sealed)
+    return sealed
+
+
+def _sum(column: pa.ChunkedArray) -> int:
+    return pc.sum(column).as_py() or 0
+
+
+def _most(column: pa.ChunkedArray) -> int:
+    return pc.max(column).as_py() or 0

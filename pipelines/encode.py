@@ -1,0 +1,115 @@
+"""The two stages of archiving: fetch a chunk's encoded images; encode them and put the part."""
+
+import time
+from typing import Any
+
+from msgspec import Struct
+
+from ops.archive import attempts
+from ops.archive.attempts import Attempt
+from ops.archive.layout import ArchiveError, Location, Reading
+from ops.archive.parts import PartFacts, put_part
+from ops.archive.plan import Chunk, read_chunk
+from ops.archive.ranges import read_footer
+from ops.archive.rows import OK, ImageRow
+from ops.codecs.base import Runtime
+from ops.codecs.names import AnyCodec
+from ops.encoding import ChunkEncoder, claimed_pixels, limits_of
+from ops.images import Failure
+from ops.sources import fetch
+from ops.stack import cpu, stack
+from pipelines.deadline import deadline, seconds_for
+from pipelines.events import Receipt
+from pipelines.rows import Row, fetched_row, read_fetched, receipt_row
+from pipelines.turns import Turns
+
+FETCH_THREADS = 8
+
+
+class ArchiveTask(Struct, frozen=True, kw_only=True):
+    """What every worker of one run must know; `run` tells the runs of one plan apart."""
+
+    location: Location
+    run: str
+    generation: int
+    plan_digest: str
+    codec: AnyCodec
+    codec_digest: str
+    reading: Reading
+
+
+def fetch_chunk(row: Row, task: ArchiveTask) -> Row:
+    """Read a chunk of the plan and its encoded images."""
+    chunk = read_chunk(task.location, task.generation, row["file"], int(row["row_group"]), int(row["row"]))
+    return fetched_row(chunk, fetch(chunk.entries, FETCH_THREADS, limits_of(task.reading)))
+
+
+class EncodeChunk:
+    """Encodes chunks and puts their parts."""
+
+    def __init__(self, task: ArchiveTask, runtime: Runtime) -> None:
+        # A worker may have another version than its driver: its thumbnails would be another codec's.
+        if (found := task.codec.digest()) != task.codec_digest:
+            raise ArchiveError(
+                f"the regrow of this worker makes {task.codec.spelling()} with digest {found[:12]}, its driver's with "
+                f"{task.codec_digest[:12]}: install one version on every machine"
+            )
+        self._task = task
+        self._turns = Turns()
+        self._encoder = ChunkEncoder(task.codec.load(runtime), task.reading, runtime)
+
+    def __call__(self, row: Row) -> Row:
+        started, task = time.monotonic(), self._task
+        chunk, fetched = read_fetched(row)
+        attempt = attempts.begin(task.location, chunk.id, task.run)
+        with self._turns.alone() if attempt.careful else self._turns.shared():
+            rows = self._encode(chunk, fetched, attempt)
+        return receipt_row(_receipt(chunk.id, len(chunk.entries), rows, time.monotonic() - started))
+
+    def _encode(self, chunk: Chunk, fetched: list[bytes | Failure], attempt: Attempt) -> list[ImageRow]:
+        task, facts = self._task, part_facts(self._task, chunk.id)
+        num_bytes = sum(len(content) for content in fetched if isinstance(content, bytes))
+        pixels = sum(map(claimed_pixels, fetched))
+        with deadline(seconds_for(len(fetched), num_bytes, pixels=pixels, careful=attempt.careful)):
+            if attempt.careful and _is_there(task.location, facts):
+                rows: list[ImageRow] = []  # another driver's, or ours whose worker died after it was put
+            elif attempt.careful:
+                rows = self._encoder.careful_rows(chunk, fetched, task.generation, attempt)
+            else:
+                rows = self._encoder.rows(chunk, fetched, task.generation)
+            if rows:
+                put_part(task.location, rows, facts)
+        return rows
+
+
+def part_facts(task: ArchiveTask, chunk_id: str) -> PartFacts:
+    """Return what a part of this run says of itself."""
+    return PartFacts(
+        chunk_id=chunk_id,
+        plan_digest=task.plan_digest,
+        codec_digest=task.codec_digest,
+        device=cpu(),
+        stack=stack(),
+    )
+
+
+def _is_there(location: Location, facts: PartFacts) -> bool:
+    try:
+        read_footer(location.store, location.part(facts.chunk_id))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _receipt(name: str, num_images: int, rows: list[ImageRow], seconds: float) -> Receipt:
+    good = [row for row in rows if row.status == OK]
+    totals: dict[str, Any] = {
+        "pixels": sum((row.width or 0) * (row.height or 0) for row in good),
+        "source_bytes": sum(row.source_bytes for row in good),
+        "thumbnail_bytes": sum(len(row.thumbnail or b"") for row in good),
+    }
+    failures = [row.status for row in rows if row.status != OK]
+    return Receipt(
+        name=name, num_images=num_images, num_good=num_images - len(failures), seconds=seconds, failures=failures,
+        **totals,
+    )  # fmt: skip

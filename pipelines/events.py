@@ -1,0 +1,55 @@
+"""What a pipeline tells its driver while it runs."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from ops.archive.plan import Plan
+from ops.archive.seals import Seal
+
+
+class Planned(Struct, frozen=True):
+    """The plan stands. `found_unfinished` says that it was there, from a run that did not come to its end."""
+
+    plan: Plan
+    found_unfinished: bool
+
+
+class Started(Struct, frozen=True):
+    """Work begins: images and bytes that are to be done, and images that are done already."""
+
+    num_images: int
+    num_bytes: int
+    num_done: int
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """One chunk is done. `seconds` are those of the actor alone."""
+
+    name: str
+    num_images: int
+    num_good: int
+    pixels: int
+    source_bytes: int
+    thumbnail_bytes: int
+    seconds: float
+    num_skipped: int = 0
+    failures: list[str] = []
+
+
+class Sealing(Struct, frozen=True):
+    """All parts are there; packs and catalog are being written."""
+
+
+class Sealed(Struct, frozen=True):
+    """The archive stands."""
+
+    seal: Seal
+
+
+Event = Planned | Started | Receipt | Sealing | Sealed
+Listener = Callable[[Event], None]
+
+
+def nobody(_event: Event) -> None:
+    """Listen to nothing."""

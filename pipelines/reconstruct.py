@@ -1,0 +1,147 @@
+"""Reconstructing: select rows, regrow those whose pictures are not there yet."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from clusters.session import ray_session
+from ops.archive.escrow import codec_of
+from ops.archive.layout import ArchiveError, Location, read_document
+from ops.archive.reading import Archive, CatalogRow, catalog_rows
+from ops.archive.rows import OK
+from ops.codecs.base import Runtime
+from ops.keys import OutputNames
+from ops.regrowing import PictureStyle
+from ops.sources.folders import is_local
+from ops.stores import absolute, child_of, join
+from ops.stores.local import path_of
+from pipelines.events import Listener, Receipt, Started, nobody
+from pipelines.regrow import Output, RegrowImages, RegrowTask, fetch_outputs
+from pipelines.requests import ReconstructRequest
+from pipelines.rows import read_receipt
+from pipelines.streaming import Stages, stream
+
+GROUP_IMAGES = 64
+# Some seconds of work on a processor: often enough for progress, rarely enough for Ray's 15 ms a row.
+GROUP_PIXELS = 200_000_000
+NO_PROGRESS_SECONDS = 3600.0
+
+
+class Reconstructed(Struct, kw_only=True):
+    """What came of a run: images regrown, there already, without a thumbnail, and what failed with its message."""
+
+    num_regrown: int = 0
+    num_there: int = 0
+    num_failed_before: int = 0
+    failures: list[str] = []
+
+    def add(self, receipt: Receipt) -> None:
+        """Add one receipt."""
+        self.num_regrown += receipt.num_good
+        self.num_there += receipt.num_skipped
+        self.failures += receipt.failures
+
+
+def reconstruct(request: ReconstructRequest, listen: Listener = nobody) -> Reconstructed:
+    """Regrow the images that a request selects into files. Raises ArchiveError before any work if it cannot be met."""
+    archive = Archive.open(request.archive)
+    destination = absolute(request.destination)
+    _check_destination(archive, destination)
+    codec = codec_of(archive.document, archive.location.url)
+    codec.load(Runtime())  # a codec that cannot run here is refused before Ray starts
+    task = RegrowTask(
+        location=archive.location,
+        version=archive.version,
+        destination=destination,
+        codec=codec,
+        style=style_of(archive, request),
+    )
+    return _run(archive, task, request, listen)
+
+
+def style_of(archive: Archive, request: ReconstructRequest) -> PictureStyle:
+    """Return how the pictures of a request are written."""
+    return PictureStyle(
+        suffix=request.format,
+        quality=request.quality,
+        metadata=request.metadata,
+        archive=archive.location.url,
+        codec=archive.document.codec_name,
+        codec_digest=archive.document.codec_digest,
+        generative=archive.document.generative,
+        background=archive.document.reading.background,
+    )
+
+
+def _check_destination(archive: Archive, destination: str) -> None:
+    if is_local(destination) and Path(path_of(destination)).is_file():
+        raise ArchiveError(f"{destination} is a file: name a folder for the pictures")
+    if child_of(destination, archive.location.url) or read_document(Location(destination)):
+        raise ArchiveError(f"{destination} is (in) an archive: name another folder for the pictures")
+    for source in archive.sources():
+        if child_of(destination, source):
+            raise ArchiveError(f"{destination} lies in {source}, which this archive was made of: name another folder")
+
+
+def _run(archive: Archive, task: RegrowTask, request: ReconstructRequest, listen: Listener) -> Reconstructed:
+    result, sources = Reconstructed(), archive.sources()
+    selection = {"keys": request.keys, "match": request.match, "where": request.where}
+    num_images = 0
+
+    def keys() -> Iterator[str]:
+        nonlocal num_images
+        for table in archive.select(**selection):
+            good = _good(table)
+            num_images += good.num_rows
+            result.num_failed_before += table.num_rows - good.num_rows
+            yield from good["key"].to_pylist()
+
+    names = OutputNames(keys(), request.format)
+    if not num_images:
+        raise ArchiveError(f"{archive.location.url} has no image with a thumbnail that meets the request")
+    listen(Started(num_images=num_images, num_bytes=0, num_done=0))
+    with ray_session(request.address) as budget:
+        for table in archive.select(**selection):
+            work = _work(_good(table), names, task.destination, sources)
+            if not work.num_rows:
+                continue
+            for row in stream(work, Stages(fetch_outputs, RegrowImages, task), budget, NO_PROGRESS_SECONDS):
+                receipt = read_receipt(row)
+                result.add(receipt)
+                listen(receipt)
+    return result
+
+
+def _good(table: pa.Table) -> pa.Table:
+    return table.filter(pc.equal(table["status"], OK))
+
+
+def _work(table: pa.Table, names: OutputNames, destination: str, sources: list[str]) -> pa.Table:
+    """Return rows of work: images that lie together in their pack, so that one range brings many of them."""
+    rows = catalog_rows(table.sort_by([("pack", "ascending"), ("row", "ascending")]))
+    groups = [[Output(row, names.name_of(row.key)) for row in group] for group in _groups(rows)]
+    for source in sources:
+        for name in (output.name for group in groups for output in group):
+            if join(destination, name).startswith(f"{source}/"):
+                raise ArchiveError(
+                    f"{join(destination, name)} would lie among the originals in {source}: name another folder"
+                )
+    return pa.table({"outputs": pa.array([msgspec.msgpack.encode(group) for group in groups], pa.binary())})
+
+
+def _groups(rows: Sequence[CatalogRow]) -> Iterator[list[CatalogRow]]:
+    held: list[CatalogRow] = []
+    num_pixels = 0
+    for row in rows:
+        pixels = (row.width or 0) * (row.height or 0)
+        if held and (len(held) == GROUP_IMAGES or num_pixels + pixels > GROUP_PIXELS):
+            yield held
+            held, num_pixels = [], 0
+        held.append(row)
+        num_pixels += pixels
+    if held:
+        yield held

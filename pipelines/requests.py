@@ -1,0 +1,99 @@
+"""What a pipeline can be asked for. Job files and the command line compose these; nothing here runs.
+
+A request with values that no pipeline could work with cannot be made: SettingError or PathError, both ValueErrors.
+"""
+
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+from ops.archive.layout import Reading, SettingError, check_choice
+from ops.codecs.names import AnyCodec
+from ops.images import FailureCode
+from ops.pictures import Suffix
+from ops.stores.routing import check_path
+
+Changed = Literal["refuse", "skip", "new"]
+WITH_QUALITY = ("jpg", "webp")
+
+
+class ArchiveRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Archive a source: make the archive, finish what was begun, or add what is new at the source.
+
+    `codec` and `reading` may be left out where the archive exists already. `changed` says what happens to a key whose
+    source image is another one by now: refuse the run, skip the key, or archive it anew.
+    """
+
+    source: str
+    archive: str
+    codec: AnyCodec | None = None
+    reading: Reading | None = None
+    changed: Changed = "refuse"
+    all_files: bool = False
+    seal: bool = True
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_places(self.address, source=self.source, archive=self.archive)
+        check_choice("changed", self.changed, get_args(Changed))
+
+
+class RetryRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Try again what failed; all codes, or those named."""
+
+    archive: str
+    codes: list[FailureCode] = []
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_places(self.address, archive=self.archive)
+
+
+class SealRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Merge finished parts into packs and write the catalog and the seal."""
+
+    archive: str
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_places(self.address, archive=self.archive)
+
+
+class ReconstructRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Regrow images into files below a destination: all, or those for which every condition given holds.
+
+    `quality` (1 to 100, 90 without) is for JPEG and WebP. `metadata` puts camera facts, time and place
+    of the original back into EXIF.
+    """
+
+    archive: str
+    destination: str
+    keys: list[str] | None = None
+    match: str | None = None
+    where: str | None = None
+    format: Suffix = "png"
+    quality: int | None = None
+    metadata: bool = False
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_places(self.address, archive=self.archive, destination=self.destination)
+        check_choice("format", self.format, get_args(Suffix))
+        check_quality(self.quality, self.format)
+
+
+def check_quality(quality: int | None, suffix: str) -> None:
+    """Raise SettingError for a quality that pictures of this format cannot have."""
+    if quality is None:
+        return
+    if suffix not in WITH_QUALITY:
+        raise SettingError(f"quality is for jpg and webp, not for {suffix}: leave it out, or choose another format")
+    if not 1 <= quality <= 100:
+        raise SettingError(f"quality {quality}: write a number from 1 to 100")
+
+
+def _check_places(address: str | None, **paths: str) -> None:
+    for name, path in paths.items():
+        check_path(path, name)
+    if address == "":
+        raise SettingError("address is empty: leave it out, or write one such as ray://head:10001")

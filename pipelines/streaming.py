@@ -1,0 +1,143 @@
+"""Rows of work through two stages: fetches on processors, then actors on the device. One row is one chunk."""
+
+import copy
+import logging
+import re
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from clusters.budget import Budget
+from ops.archive.layout import ArchiveError
+from ops.codecs.base import Runtime
+from pipelines.rows import Row, row_of, table_of
+
+# While one chunk's last images are worked on and its part is put, the next one's first keep the threads busy.
+CALLS_AT_ONCE = 2
+# Enough to have the next chunk at hand when one is done; each waiting chunk costs up to 64 MiB.
+TASKS_IN_FLIGHT = CALLS_AT_ONCE + 1
+
+
+class Stages(NamedTuple):
+    """What is done to each row: `fetch(row, task)` in tasks, then `actor(task, runtime)(row)`.
+
+    An actor is called by CALLS_AT_ONCE threads at a time.
+    """
+
+    fetch: Callable[..., Row]
+    actor: type
+    task: Any
+
+
+def stream(work: pa.Table, stages: Stages, budget: Budget, no_progress_seconds: float) -> Generator[Row]:
+    """Yield what the actors return, one small row per row of work, in the order in which they finish.
+
+    Needs a Ray session. Raises what a stage raised: nothing is dropped (max_errored_blocks stays 0).
+    """
+    import ray  # noqa: PLC0415  the environment must stand before it is imported
+
+    runtime = Runtime(pixel_budget=budget.pixel_budget, large_pixels=budget.large_pixels, threads=budget.threads)
+    needs = (
+        f"an actor needs {budget.actor_cpus:g} processors, {budget.actor_gpus:g} GPUs and "
+        f"{budget.actor_memory >> 20} MiB"
+    )
+    with told(no_progress_seconds, needs):
+        dataset = (
+            ray.data.from_arrow(work)
+            .repartition(target_num_rows_per_block=1)
+            .map_batches(
+                partial(_fetch, stages=stages),
+                batch_size=1,
+                batch_format="pyarrow",
+                compute=ray.data.TaskPoolStrategy(size=min(budget.num_fetches, work.num_rows)),
+                num_cpus=budget.fetch_cpus,
+            )
+            .map_batches(
+                _Actor,
+                fn_constructor_args=(stages, runtime),
+                batch_size=1,
+                batch_format="pyarrow",
+                compute=ray.data.ActorPoolStrategy(
+                    size=min(budget.num_actors, work.num_rows),
+                    max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT,
+                    max_concurrent_calls_per_actor=CALLS_AT_ONCE,
+                    enable_true_multi_threading=True,
+                ),
+                num_cpus=budget.actor_cpus,
+                num_gpus=budget.actor_gpus or None,
+                memory=budget.actor_memory,
+            )
+        )
+        yield from dataset.iter_rows()
+
+
+@contextmanager
+def told(no_progress_seconds: float, needs: str) -> Iterator[None]:
+    """Set Ray Data's context for datasets that are made and read in the block; raise its errors as ArchiveError.
+
+    `needs` says what one worker takes: what a run that makes no progress may be waiting for.
+    """
+    from ray.data.exceptions import ExecutionTimeoutError  # noqa: PLC0415
+    from ray.exceptions import RayError  # noqa: PLC0415
+
+    with _context(no_progress_seconds):
+        try:
+            yield
+        except ExecutionTimeoutError as error:
+            raise ArchiveError(
+                f"nothing was finished in {no_progress_seconds:.0f} s; {needs}: `ray status` shows what is free"
+            ) from error
+        except RayError as error:
+            raise _explained(error) from error
+
+
+def _fetch(table: pa.Table, stages: Stages) -> pa.Table:
+    return table_of(stages.fetch(row_of(table), stages.task))
+
+
+class _Actor:
+    """The second stage, on tables of one row."""
+
+    def __init__(self, stages: Stages, runtime: Runtime) -> None:
+        self._work = stages.actor(stages.task, runtime)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return table_of(self._work(row_of(table)))
+
+
+def _explained(error: Exception) -> ArchiveError:
+    """Return what a worker raised as an error of one line; what is done stays done, so running again resumes.
+
+    Ray hands over the worker's exception as text only: traceback after traceback, each one's cause before it.
+    """
+    text = str(error)
+    ours = re.findall(rf"^(?:\w+\.)*{ArchiveError.__name__}: (.+)$", text, re.MULTILINE)
+    if ours:
+        return ArchiveError(ours[-1])
+    first_traceback = text.split("\nThe above exception was the direct cause", 1)[0]
+    said = (first_traceback.strip().splitlines() or [type(error).__name__])[-1]
+    return ArchiveError(f"a worker failed: {said}; what is done is kept: mend the cause and run the same command again")
+
+
+@contextmanager
+def _context(no_progress_seconds: float) -> Iterator[None]:
+    """Set Ray Data's context for datasets made in the block; the caller's is put back."""
+    from ray.data import DataContext  # noqa: PLC0415
+
+    before = DataContext.get_current()
+    context = copy.deepcopy(before)
+    context.enable_progress_bars = False
+    context.max_errored_blocks = 0
+    context.execution_no_progress_timeout_s = no_progress_seconds
+    DataContext._set_current(context)  # noqa: SLF001  there is no public way to restore a context
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # errors are raised, and told in our words
+    try:
+        yield
+    finally:
+        DataContext._set_current(before)  # noqa: SLF001
+        logger.setLevel(level)

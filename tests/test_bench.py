@@ -1,0 +1,103 @@
+"""Every benchmark runs, tells what it measured, and counts as it says."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bench import lookup, memory, report, resume, scale, throughput
+from bench.children import call
+from bench.report import Table
+from bench.synthetic import photo_key
+from bench.watch import tree
+from bench.weed import Served
+
+
+def shown(tables: list[Table]) -> str:
+    """All tables as a user sees them; every row must have a cell for every column."""
+    assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
+    return "\n".join(table.markdown() for table in tables)
+
+
+@pytest.mark.ray
+def test_throughput_gives_a_ratio_and_says_where_the_time_went():
+    text = shown(throughput.measure(throughput.QUICK))
+    assert re.search(r"ratio: median \d+\.\d%", text)
+    assert re.search(r"\| bare \| encode \| \d+\.\d% ", text)
+    assert "8 chunks, " in text
+
+
+@pytest.mark.ray
+def test_memory_counts_ray_s_processes_and_states_each_term_of_the_bound():
+    growth, bound = memory.measure(memory.QUICK)
+    assert [row[0] for row in growth.rows] == [4, 8, 1]
+    assert "workers" in growth.rows[0][4]
+    assert "raylet" in growth.rows[0][4]
+    assert ["12 bytes x 12,000,000 pixels", "144 MB"] in list(bound.rows)
+
+
+@pytest.mark.ray
+@pytest.mark.s3
+def test_resume_finds_what_is_done_on_both_stores():
+    [table] = resume.measure(resume.QUICK)
+    assert [row[1:3] for row in table.rows] == [[32, 1856], [32, 1856]]
+    assert any("requests up to Started" in note and "LIST" in note for note in table.notes)
+
+
+@pytest.mark.s3
+def test_a_thumbnail_is_one_ranged_get_as_the_server_counts():
+    [table] = lookup.measure(lookup.QUICK)
+    steps = {row[0]: str(row[1]) for row in table.rows}
+    assert steps["thumbnail"] == "1 GET"
+    assert "exactly one ranged GET of its bytes: met" in shown([table])
+
+
+def test_scale_counts_what_the_real_code_asks_for():
+    objects, phases, calls = scale.measure(scale.QUICK)
+    counted = {(row[0], row[1]): row[2] for row in calls.rows}
+    assert counted["plan", "list_objects_v2 source"] == 20
+    chunks = {row[0]: row[1] for row in objects.rows}["chunks"]
+    assert counted["seal", "objects deleted"] == 2 * chunks  # every part and every mark
+    assert counted["seal", "delete_objects"] == -(-2 * chunks // 1000)
+    assert "extrapolated" in shown([objects, phases, calls])
+
+
+def test_made_up_keys_are_listed_in_the_order_of_bytes_and_never_twice():
+    keys = [photo_key(number) for number in range(0, 60_000_000, 99_991)]
+    assert keys == sorted(set(keys))
+
+
+def test_a_child_that_fails_says_why_and_leaves_nothing_running():
+    started: list[int] = []
+    with pytest.raises(RuntimeError, match="scale_phases:nowhere"):
+        call("scale_phases:nowhere", {}, started=started.append)
+    assert not Path(f"/proc/{started[0]}").exists()
+
+
+def test_a_tree_holds_grandchildren():
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout
+    child.stdout.readline()
+    assert len(tree(child.pid)) == 2
+    child.communicate(b"\n")
+
+
+def test_results_are_kept_as_json_with_machine_versions_command_and_date(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    facts = report.machine()
+    report.save("one", facts, [Table(title="T", columns=["a"], rows=[[0.5]])])
+    kept = json.loads((tmp_path / "one.json").read_text())
+    assert kept["tables"][0]["rows"] == [[0.5]]
+    assert {"date", "command", "cpu", "cores", "memory_bytes", "versions"} <= set(kept["machine"])
+    assert facts["versions"]["ray"] in report.heading(facts)
+
+
+def test_counts_between_two_moments_leave_out_what_was_before():
+    later = Served(dict(Counter(GET=3, LIST=1)), 900).since(Served({"GET": 2, "LIST": 1}, 400))
+    assert later == Served({"GET": 1}, 500)
+    assert str(later) == "1 GET"

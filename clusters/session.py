@@ -54,23 +54,45 @@ def ray_session(address: str | None = None, store_bytes: int | None = None) -> I
     machine = this_machine()
     store_bytes = store_bytes or budget_for(machine).store_bytes
     options = _options(machine, store_bytes, local=address is None)
+    with _messages_to_the_log():
+        try:
+            with _quiet_unless_it_fails():
+                # Without "local" Ray would join whatever cluster it finds running here.
+                ray.init(address or "local", **options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            what = f"the Ray cluster at {address} cannot be joined" if address else "Ray cannot be started here"
+            raise ConnectionError(f"{what}: {str(error).splitlines()[0] if str(error) else error!r}") from error
+        try:
+            yield _budget_of_joined() if address else budget_for(machine)
+        except BaseException as error:
+            # What an interrupt left half made in Ray's frames must go before Ray's end, which would start Ray anew.
+            traceback.clear_frames(error.__traceback__)
+            raise
+        finally:
+            # Actors of a failed dataset live until it is collected.
+            gc.collect()
+            ray.shutdown()
+
+
+@contextmanager
+def _messages_to_the_log() -> Iterator[None]:
+    """Send the errors that Ray publishes to the driver into the log, at INFO.
+
+    Ray prints them on stdout, where a caller's JSON goes, whatever `log_to_driver` says: about calls that it repeats by
+    itself, and about actors that an interrupted run has ended on purpose. What a run could not do is told by its rows.
+    """
+    from ray._private import worker  # noqa: PLC0415  there is no public way
+
+    def log(data: Mapping[str, Any], **_: object) -> None:
+        for line in data["lines"]:
+            logging.getLogger(__name__).info("Ray: %s", line)
+
+    printing = worker.print_to_stdstream
+    worker.print_to_stdstream = log
     try:
-        with _quiet_unless_it_fails():
-            # Without "local" Ray would join whatever cluster it finds running here.
-            ray.init(address or "local", **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        what = f"the Ray cluster at {address} cannot be joined" if address else "Ray cannot be started here"
-        raise ConnectionError(f"{what}: {str(error).splitlines()[0] if str(error) else error!r}") from error
-    try:
-        yield _budget_of_joined() if address else budget_for(machine)
-    except BaseException as error:
-        # What an interrupt left half made in Ray's frames must go while Ray is there, or its end would start Ray anew.
-        traceback.clear_frames(error.__traceback__)
-        raise
+        yield
     finally:
-        # Actors of a failed dataset live until it is collected.
-        gc.collect()
-        ray.shutdown()
+        worker.print_to_stdstream = printing
 
 
 def check_answers(address: str) -> None:

@@ -159,6 +159,16 @@ def test_a_session_of_our_own_books_the_machine_not_what_happens_to_be_free() ->
         "    assert booked['memory'] == this_machine().memory_bytes - budget.store_bytes, booked\n"
         "    assert booked['CPU'] == this_machine().cpus, booked\n"
         "    print(os.environ['RAY_AUTH_MODE'], os.environ['RAY_USAGE_STATS_ENABLED'])\n"
+        # What Ray publishes goes to the log: stdout is for the answer.
+        "    import logging, queue\n"
+        "    from logging.handlers import QueueHandler\n"
+        "    told = queue.Queue()\n"
+        "    log = logging.getLogger('clusters.session')\n"
+        "    log.setLevel(logging.INFO)\n"
+        "    log.addHandler(QueueHandler(told))\n"
+        "    from ray._private.utils import publish_error_to_driver\n"
+        "    publish_error_to_driver('test', 'an actor ended', ray._private.worker.global_worker.gcs_client)\n"
+        "    assert told.get(timeout=30).getMessage() == 'Ray: an actor ended'\n"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     said = subprocess.run(

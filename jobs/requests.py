@@ -1,22 +1,26 @@
 """What the command line, job files and Python ask for, filled up from the archive that it is asked of."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from msgspec.structs import replace
 
+from jobs.datasets import dataset_source, find_dataset, parse_dataset
 from jobs.errors import UsageError
+from jobs.protocol_files import read_protocol
 from ops.archive.layout import Reading, locate, read_document
+from ops.baselines import Format
 from ops.codecs.names import codec_from
 from ops.images import FailureCode
-from pipelines.requests import ArchiveRequest, ReconstructRequest, RetryRequest, SealRequest
+from ops.metrics.protocol import Protocol
+from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest, RetryRequest, SealRequest
 
 __all__ = [
-    "AnyRequest", "ArchiveRequest", "ReconstructRequest", "RetryRequest", "SealRequest", "archive_request",
-    "failure_codes", "reading_for",
+    "AnyRequest", "ArchiveRequest", "EvaluateRequest", "ReconstructRequest", "RetryRequest", "SealRequest",
+    "archive_request", "evaluate_request", "failure_codes", "only", "reading_for", "source_of",
 ]  # fmt: skip
 
-AnyRequest: TypeAlias = ArchiveRequest | ReconstructRequest | RetryRequest | SealRequest
+AnyRequest: TypeAlias = ArchiveRequest | ReconstructRequest | RetryRequest | SealRequest | EvaluateRequest
 
 DEFAULT_CODEC = "bicubic-x16"
 
@@ -36,6 +40,64 @@ def archive_request(source: str, archive: str, codec: str | None, given: dict[st
         reading=reading_for(archive, said),
         **rest,
     )
+
+
+def evaluate_request(  # the command line has so many options
+    target: str,
+    *,
+    codecs: str | None,
+    protocol: str,
+    metrics: str | None,
+    baselines: str,
+    rates: str | None,
+    data_set: str | None,
+    **rest: Any,
+) -> EvaluateRequest:
+    """Return the request of the command line, whose lists are separated by commas."""
+    chosen = read_protocol(protocol)
+    return EvaluateRequest(
+        target=target if data_set is None else source_of(data_set, target),
+        protocol=only(chosen, _listed(metrics)) if metrics is not None else chosen,
+        codecs=[codec_from(spelling) for spelling in _listed(codecs)],
+        baselines=() if baselines == "none" else _formats(_listed(baselines)),
+        rates=[_number(rate) for rate in _listed(rates)],
+        data_set=data_set or "",
+        **rest,
+    )
+
+
+def source_of(data_set: str, root: str) -> str:
+    """Return the source that a data set is, such as `div2k:valid`, below a root. Raises DatasetError if not whole."""
+    named = parse_dataset(data_set)
+    return dataset_source(find_dataset(named.name, root, named.split))
+
+
+def only(protocol: Protocol, columns: list[str]) -> Protocol:
+    """Return a protocol of some of its metrics. Raises UsageError for a column that it does not have."""
+    unknown = [name for name in columns if name not in protocol.columns()]
+    if unknown or not columns:
+        named = f"no metric {unknown[0]!r}" if unknown else "metrics is empty"
+        raise UsageError(f"{named}: protocol {protocol.name} has {', '.join(protocol.columns())}")
+    return replace(protocol, metrics=[metric for metric in protocol.metrics if metric.column in columns])
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def _formats(names: list[str]) -> tuple[Format, ...]:
+    known: tuple[Format, ...] = get_args(Format)
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no baseline {name!r}: there are {', '.join(known)}, or none")
+    return tuple(known[known.index(name)] for name in names)  # pyright: ignore[reportArgumentType]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"rate {text!r}: write bits per pixel, such as --rates 0.02,0.05,0.1") from error
 
 
 def reading_for(archive: str, given: Mapping[str, Any]) -> Reading | None:

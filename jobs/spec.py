@@ -10,23 +10,26 @@ import yaml
 from msgspec import inspect
 
 from jobs.errors import UsageError
-from jobs.requests import AnyRequest, reading_for
+from jobs.protocol_files import DEFAULT as DEFAULT_PROTOCOL
+from jobs.protocol_files import read_protocol
+from jobs.requests import AnyRequest, reading_for, source_of
 from ops.archive.layout import Reading, SettingError
 from ops.codecs.names import CodecError, codec_from
 from ops.stores import absolute, join, open_store
 from ops.stores.routing import PathError, check_named, scheme_of
-from pipelines.requests import ArchiveRequest, ReconstructRequest, RetryRequest, SealRequest
+from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest, RetryRequest, SealRequest
 
 Fields: TypeAlias = dict[str, Any]
 
 KINDS: dict[str, type[AnyRequest]] = {
     "archive": ArchiveRequest,
     "reconstruct": ReconstructRequest,
+    "evaluate": EvaluateRequest,
     "retry": RetryRequest,
     "seal": SealRequest,
 }
 _PLAIN: dict[type[inspect.Type], str] = {inspect.BoolType: "true or false", inspect.IntType: "a whole number"}
-_PATHS = ("source", "archive", "destination")
+_PATHS = ("source", "archive", "destination", "target", "references")
 
 
 class SpecError(UsageError):
@@ -80,12 +83,18 @@ def _request(found: Fields, folder: str) -> AnyRequest:
     if not isinstance(kind, str) or kind not in KINDS:
         said = "is missing" if kind is None else f"is {kind!r}{_nearest(str(kind), list(KINDS))}"
         raise SpecError(f"kind {said}: write {_listed(list(KINDS))}")
+    if kind == "evaluate":
+        found.setdefault("protocol", DEFAULT_PROTOCOL)
+        if isinstance(found["protocol"], str) and found["protocol"].endswith((".yaml", ".yml")):
+            found["protocol"] = _placed(found["protocol"], folder)
     values = _values(found, KINDS[kind], "")
     for name in _PATHS:
-        if name in values:
+        if values.get(name) is not None:
             values[name] = _placed(values[name], folder)
     if "reading" in values:
-        values["reading"] = reading_for(values["archive"], values["reading"] or {})
+        values["reading"] = reading_for(values["target" if kind == "evaluate" else "archive"], values["reading"] or {})
+    if values.get("data_set"):
+        values["target"] = source_of(values["data_set"], values["target"])
     return KINDS[kind](**values)
 
 
@@ -109,6 +118,13 @@ def _value(value: Any, field: msgspec.structs.FieldInfo, prefix: str) -> Any:
             return codec_from(value)
         except CodecError as error:
             raise SpecError(f"field codec: {error}") from error
+    if name == "codecs" and isinstance(value, list):
+        try:
+            return [codec_from(one) for one in value]
+        except CodecError as error:
+            raise SpecError(f"field codecs: {error}") from error
+    if name == "protocol" and isinstance(value, str):
+        return read_protocol(value)
     if name == "reading" and isinstance(value, dict):
         return _values(value, Reading, "reading.")
     try:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from ops.archive.rows import ImageRow
 from ops.careful import decode_apart
 from ops.codecs.base import Codec, Payload, Runtime, refusal
 from ops.decoding import Decoded, Limits, decode, probe
-from ops.images import Failure, FailureCode, ImageError
+from ops.images import Failure, FailureCode, ImageError, Pixels
 from ops.large import alone_if
 from ops.readers.base import Entry
 from ops.thumbnails import encode_plane
@@ -30,6 +31,9 @@ CAREFUL_SECONDS_PER_MEGAPIXEL = 1.0
 _NOTHING = np.empty((0, 0, 3), np.uint8)
 
 Decoder = Callable[[bytes], Decoded]
+Aside: TypeAlias = Any
+DoneAside: TypeAlias = Callable[[str, bytes, Pixels, Payload, bytes | None], Aside]
+"""What else is done with an image while its pixels are at hand: key, encoded bytes, pixels, payload, alpha."""
 
 
 def limits_of(reading: Reading) -> Limits:
@@ -43,32 +47,44 @@ class Encoded(Struct):
     payload: Payload | Failure
     decoded: Decoded | None = None
     alpha: bytes | None = None
+    aside: Aside = None
 
 
 class ChunkEncoder:
     """Encodes chunks with one codec; decodes ahead in threads under the runtime's budget of pixels.
 
-    Several threads may have a chunk each encoded at the same time: they share pool, budget and codec.
+    Several threads may have a chunk each encoded at the same time: they share pool, budget and codec. With `aside`,
+    something else is done with each image that has a payload, by the thread that has it in hand.
     """
 
-    def __init__(self, codec: Codec, reading: Reading, runtime: Runtime) -> None:
-        self._codec, self._reading, self._runtime = codec, reading, runtime
+    def __init__(self, codec: Codec, reading: Reading, runtime: Runtime, aside: DoneAside | None = None) -> None:
+        self._codec, self._reading, self._runtime, self._aside = codec, reading, runtime, aside
         self._ahead = Ahead(runtime.threads, runtime.pixel_budget)
         self._device = threading.Lock()
         settings = {"limits": limits_of(reading), "background": reading.background, "metadata": reading.metadata}
         self._decode: Decoder = partial(decode, **settings)
         self._decode_apart = partial(decode_apart, **settings)
 
-    def rows(self, chunk: Chunk, fetched: Sequence[bytes | Failure], generation: int) -> list[ImageRow]:
-        """Return a row per image of the chunk, in order. `fetched` holds its encoded bytes, or why there are none."""
-        encoded = self._encode_ahead(fetched)
-        return [
-            _row(entry, content, result, generation, attempts=1)
-            for entry, content, result in zip(chunk.entries, fetched, encoded, strict=True)
-        ]
+    def rows(
+        self, chunk: Chunk, fetched: Sequence[bytes | Failure], generation: int, asides: list[Aside] | None = None
+    ) -> list[ImageRow]:
+        """Return a row per image of the chunk, in order. `fetched` holds its encoded bytes, or why there are none.
+
+        What was done aside with each image that has a thumbnail is added to `asides`, in order.
+        """
+        rows = []
+        for entry, content, result in zip(chunk.entries, fetched, self._encode_ahead(chunk, fetched), strict=True):
+            rows.append(_row(entry, content, result, generation, attempts=1))
+            _add_aside(asides, result)
+        return rows
 
     def careful_rows(
-        self, chunk: Chunk, fetched: Sequence[bytes | Failure], generation: int, attempt: Attempt
+        self,
+        chunk: Chunk,
+        fetched: Sequence[bytes | Failure],
+        generation: int,
+        attempt: Attempt,
+        asides: list[Aside] | None = None,
     ) -> list[ImageRow]:
         """Do the same one image at a time, each decoded in a process of its own, after a worker died of this chunk."""
         rows = []
@@ -76,6 +92,7 @@ class ChunkEncoder:
             for index, (entry, content) in enumerate(zip(chunk.entries, fetched, strict=True)):
                 result = self._encode_carefully(index, entry, content, attempt)
                 rows.append(_row(entry, content, result, generation, attempts=attempt.deaths + 1))
+                _add_aside(asides, result)
         finally:
             # Also where an error ends it: a worker that can raise has not died of the image in hand.
             attempt.take_in_hand(None)
@@ -86,7 +103,7 @@ class ChunkEncoder:
             return Encoded(_killed(entry, attempt))
         attempt.take_in_hand(index)
         with self._alone_if_large(content):
-            return self._through_codec(_attempt_decode(content, self._decode_in_process))
+            return self._through_codec(entry, content, _attempt_decode(content, self._decode_in_process))
 
     def _decode_in_process(self, content: bytes) -> Decoded:
         megapixels = claimed_pixels(content) / 1e6
@@ -96,29 +113,31 @@ class ChunkEncoder:
             memory_bytes=int(12e6 * megapixels) + (2 << 30),
         )
 
-    def _encode_ahead(self, fetched: Sequence[bytes | Failure]) -> Iterator[Encoded]:
-        costs = ((content, claimed_pixels(content)) for content in fetched)
+    def _encode_ahead(self, chunk: Chunk, fetched: Sequence[bytes | Failure]) -> Iterator[Encoded]:
+        images = zip(chunk.entries, fetched, strict=True)
+        costs = (((entry, content), claimed_pixels(content)) for entry, content in images)
         if self._codec.concurrent:
             yield from self._ahead.in_order(self._encode_one, costs)
             return
-        for result in self._ahead.in_order(self._decode_one, costs):
-            yield self._through_codec(result)
+        decoded = self._ahead.in_order(self._decode_one, costs)
+        for entry, content, result in zip(chunk.entries, fetched, decoded, strict=True):
+            yield self._through_codec(entry, content, result)
 
-    def _decode_one(self, content: bytes | Failure) -> Encoded:
-        with self._alone_if_large(content):
-            return _attempt_decode(content, self._decode)
+    def _decode_one(self, image: tuple[Entry, bytes | Failure]) -> Encoded:
+        with self._alone_if_large(image[1]):
+            return _attempt_decode(image[1], self._decode)
 
-    def _encode_one(self, content: bytes | Failure) -> Encoded:
-        with self._alone_if_large(content):
-            return self._through_codec(_attempt_decode(content, self._decode))
+    def _encode_one(self, image: tuple[Entry, bytes | Failure]) -> Encoded:
+        with self._alone_if_large(image[1]):
+            return self._through_codec(*image, _attempt_decode(image[1], self._decode))
 
     def _alone_if_large(self, content: bytes | Failure) -> AbstractContextManager[None]:
         return alone_if(large=claimed_pixels(content) > self._runtime.large_pixels)
 
-    def _through_codec(self, result: Encoded) -> Encoded:
+    def _through_codec(self, entry: Entry, content: bytes | Failure, result: Encoded) -> Encoded:
         """Give decoded pixels, if there are any, to the codec, and let go of them."""
         decoded = result.decoded
-        if decoded is None:
+        if decoded is None or isinstance(content, Failure):
             return result
         facts, alpha = msgspec.structs.replace(decoded, pixels=_NOTHING, alpha=None), None
         try:
@@ -130,7 +149,15 @@ class ChunkEncoder:
             if not self._codec.concurrent:
                 raise
             payload = refusal(error)
-        return Encoded(payload, facts, alpha)
+        encoded = Encoded(payload, facts, alpha)
+        if self._aside and not isinstance(payload, Failure):
+            encoded.aside = self._aside(entry.key, content, decoded.pixels, payload, alpha)
+        return encoded
+
+
+def _add_aside(asides: list[Aside] | None, result: Encoded) -> None:
+    if asides is not None and result.aside is not None:
+        asides.append(result.aside)
 
 
 def _attempt_decode(content: bytes | Failure, decoder: Decoder) -> Encoded:

@@ -24,8 +24,10 @@ from ops.archive.seals import Seal, highest_seal, open_generation, seal_generati
 from ops.stores import absolute, child_of, is_there
 from pipelines.deadline import seconds_for
 from pipelines.documents import check_agrees, complete, proposed
-from pipelines.encode import ArchiveTask, EncodeChunk, fetch_chunk
+from pipelines.encode import ArchiveTask, EncodeChunk, Scoring, fetch_chunk
+from pipelines.evaluate import NO_PROGRESS_SECONDS as NO_SCORE_SECONDS
 from pipelines.events import Listener, Planned, Sealed, Sealing, Started, nobody
+from pipelines.judgings import scoring_of
 from pipelines.outage import Outage
 from pipelines.packing import write_packs
 from pipelines.planning import NothingToDo, Target, failed_entries, plan_first, plan_growth, plan_retry
@@ -47,6 +49,7 @@ class Run(NamedTuple):
     document: ArchiveDocument
     listen: Listener
     address: str | None
+    scoring: Scoring | None = None
 
 
 def archive(request: ArchiveRequest, listen: Listener = nobody) -> Seal | None:
@@ -65,7 +68,8 @@ def archive(request: ArchiveRequest, listen: Listener = nobody) -> Seal | None:
         document = document or create(location, proposed(location, request))
         check_agrees(document, request, location)
         complete(location, document)
-        run = Run(location, document, listen, request.address)
+        scoring = scoring_of(request.score, document, location) if request.score else None
+        run = Run(location, document, listen, request.address, scoring)
         finished = _finish_begun(run, source, seal=request.seal)
         if finished and not request.seal:
             return None
@@ -141,7 +145,7 @@ def _next_plan(target: Target, request: ArchiveRequest) -> Plan:
 
 
 def _work_through(run: Run, plan: Plan, *, seal: bool) -> Seal | None:
-    location, _, listen, address = run
+    location, listen, address = run.location, run.listen, run.address
     index = read_index(location, plan)
     remaining = _without_parts(index, location, plan)
     listen(
@@ -167,7 +171,7 @@ def _without_parts(index: pa.Table, location: Location, plan: Plan) -> pa.Table:
 
 
 def _encode(run: Run, plan: Plan, remaining: pa.Table) -> None:
-    location, document, listen, address = run
+    location, document, listen = run.location, run.document, run.listen
     task = ArchiveTask(
         location=location,
         run=secrets.token_hex(8),
@@ -176,12 +180,14 @@ def _encode(run: Run, plan: Plan, remaining: pa.Table) -> None:
         codec=codec_of(document, location.url),
         codec_digest=document.codec_digest,
         reading=document.reading,
+        scoring=run.scoring,
     )
     longest = seconds_for(CHUNK_IMAGES, _most(remaining["num_bytes"]), careful=True)
+    longest += NO_SCORE_SECONDS * bool(run.scoring)
     outage, look_at = Outage(plan.source), monotonic() + SECONDS_BETWEEN_LOOKS
     try:
         with (
-            ray_session(address) as budget,
+            ray_session(run.address) as budget,
             closing(stream(remaining, Stages(fetch_chunk, EncodeChunk, task), budget, longest + SPARE_SECONDS)) as rows,
         ):
             for row in rows:

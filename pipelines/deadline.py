@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ops.evaluation.document import Judging
 from ops.large import waited_seconds
 
 EXIT_STATUS = 86
@@ -18,6 +19,11 @@ def seconds_for(num_images: int, num_bytes: int, *, pixels: int = 0, careful: bo
     """
     seconds = 300 + 20 * num_images + num_bytes / 50_000 + pixels / 200_000
     return seconds + 130 * num_images + num_bytes / 100_000 + pixels / 1_000_000 if careful else seconds
+
+
+def judging_seconds(judging: Judging, num_images: int, pixels: int) -> float:
+    """Return how long judging so much may take: LPIPS and DISTS take ten seconds a megapixel on one processor."""
+    return 600 + (60.0 * num_images + 1e-4 * pixels) * (1 + len(judging.candidates))
 
 
 @contextmanager

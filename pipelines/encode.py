@@ -12,18 +12,29 @@ from ops.archive.parts import PartFacts, put_part
 from ops.archive.plan import Chunk, read_chunk
 from ops.archive.ranges import read_footer
 from ops.archive.rows import OK, ImageRow
-from ops.codecs.base import Runtime
+from ops.candidates import Kept
+from ops.codecs.base import Payload, Runtime
 from ops.codecs.names import AnyCodec
-from ops.encoding import ChunkEncoder, claimed_pixels, limits_of
-from ops.images import Failure
+from ops.encoding import ChunkEncoder, DoneAside, claimed_pixels, limits_of
+from ops.evaluation.document import Judging
+from ops.evaluation.scores import ScoreStatus
+from ops.images import Failure, Pixels
+from ops.judging import Judge, Judged, failed, put_judged
 from ops.sources import fetch
 from ops.stack import cpu, stack
-from pipelines.deadline import deadline, seconds_for
+from pipelines.deadline import deadline, judging_seconds, seconds_for
 from pipelines.events import Receipt
 from pipelines.rows import Row, fetched_row, read_fetched, receipt_row
 from pipelines.turns import Turns
 
 FETCH_THREADS = 8
+
+
+class Scoring(Struct, frozen=True, kw_only=True):
+    """Where scores are put that are taken while originals are at hand, and how they are taken."""
+
+    url: str
+    judging: Judging
 
 
 class ArchiveTask(Struct, frozen=True, kw_only=True):
@@ -36,6 +47,7 @@ class ArchiveTask(Struct, frozen=True, kw_only=True):
     codec: AnyCodec
     codec_digest: str
     reading: Reading
+    scoring: Scoring | None = None
 
 
 def fetch_chunk(row: Row, task: ArchiveTask) -> Row:
@@ -56,7 +68,8 @@ class EncodeChunk:
             )
         self._task = task
         self._turns = Turns()
-        self._encoder = ChunkEncoder(task.codec.load(runtime), task.reading, runtime)
+        aside = _judging(Judge(task.scoring.judging, runtime)) if task.scoring else None
+        self._encoder = ChunkEncoder(task.codec.load(runtime), task.reading, runtime, aside)
 
     def __call__(self, row: Row) -> Row:
         started, task = time.monotonic(), self._task
@@ -68,18 +81,41 @@ class EncodeChunk:
 
     def _encode(self, chunk: Chunk, fetched: list[bytes | Failure], attempt: Attempt) -> list[ImageRow]:
         task, facts = self._task, part_facts(self._task, chunk.id)
+        judged: list[Judged] = []
         num_bytes = sum(len(content) for content in fetched if isinstance(content, bytes))
         pixels = sum(map(claimed_pixels, fetched))
-        with deadline(seconds_for(len(fetched), num_bytes, pixels=pixels, careful=attempt.careful)):
+        seconds = seconds_for(len(fetched), num_bytes, pixels=pixels, careful=attempt.careful)
+        if task.scoring:
+            seconds += judging_seconds(task.scoring.judging, len(fetched), pixels)
+        with deadline(seconds):
             if attempt.careful and _is_there(task.location, facts):
                 rows: list[ImageRow] = []  # another driver's, or ours whose worker died after it was put
             elif attempt.careful:
-                rows = self._encoder.careful_rows(chunk, fetched, task.generation, attempt)
+                rows = self._encoder.careful_rows(chunk, fetched, task.generation, attempt, judged)
             else:
-                rows = self._encoder.rows(chunk, fetched, task.generation)
+                rows = self._encoder.rows(chunk, fetched, task.generation, judged)
             if rows:
+                # Scores first: where the part is, nobody comes back for them.
+                self._put_scores(chunk.id, rows, judged)
                 put_part(task.location, rows, facts)
         return rows
+
+    def _put_scores(self, chunk_id: str, rows: list[ImageRow], judged: list[Judged]) -> None:
+        scoring = self._task.scoring
+        if scoring is None:
+            return
+        bad = [row for row in rows if row.status != OK]
+        without = [
+            failed(scoring.judging, row.key, ScoreStatus.NO_THUMBNAIL, f"{row.status}: {row.message}") for row in bad
+        ]
+        put_judged(scoring.url, chunk_id, [*judged, *(Judged(rows, []) for rows in without)], scoring.judging)
+
+
+def _judging(judge: Judge) -> DoneAside:
+    def aside(key: str, encoded: bytes, pixels: Pixels, payload: Payload, alpha: bytes | None) -> Judged:
+        return judge.judge(key, pixels, encoded, Kept(payload, len(alpha or b"")))
+
+    return aside
 
 
 def part_facts(task: ArchiveTask, chunk_id: str) -> PartFacts:

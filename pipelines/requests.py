@@ -3,18 +3,35 @@
 A request with values that no pipeline could work with cannot be made: SettingError or PathError, both ValueErrors.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from msgspec import Struct
 
 from ops.archive.layout import Reading, SettingError, check_choice
+from ops.baselines import Format
 from ops.codecs.names import AnyCodec
 from ops.images import FailureCode
+from ops.metrics.protocol import Protocol
 from ops.pictures import Suffix
 from ops.stores.routing import check_path
 
 Changed = Literal["refuse", "skip", "new"]
 WITH_QUALITY = ("jpg", "webp")
+
+
+BASELINES: tuple[Format, ...] = ("jpeg", "webp", "avif", "jxl")
+
+
+class ScoreRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take scores while an archive is made and originals are at hand: by which protocol, against which formats."""
+
+    protocol: Protocol
+    baselines: tuple[Format, ...] = BASELINES
+    rates: list[float] = []
+
+    def __post_init__(self) -> None:
+        _check_formats(self.baselines, self.rates)
 
 
 class ArchiveRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,6 +48,7 @@ class ArchiveRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     changed: Changed = "refuse"
     all_files: bool = False
     seal: bool = True
+    score: ScoreRequest | None = None
     address: str | None = None
 
     def __post_init__(self) -> None:
@@ -80,6 +98,50 @@ class ReconstructRequest(Struct, frozen=True, kw_only=True, forbid_unknown_field
         _check_places(self.address, archive=self.archive, destination=self.destination)
         check_choice("format", self.format, get_args(Suffix))
         check_quality(self.quality, self.format)
+
+
+class EvaluateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Judge an archive against its references, or `codecs` over a source, by a protocol.
+
+    `references` are where else than at its sources an archive's originals lie. `baselines` are formats that get the
+    same bytes as each thumbnail; `rates` are bits per pixel for curves. `destination` is the evaluation's folder,
+    without one inside the archive or below ./evaluations. `keys`, `match` and `where` select of an archive.
+    """
+
+    target: str
+    protocol: Protocol
+    references: str | None = None
+    codecs: list[AnyCodec] = []
+    baselines: tuple[Format, ...] = BASELINES
+    rates: list[float] = []
+    destination: str | None = None
+    keys: list[str] | None = None
+    match: str | None = None
+    where: str | None = None
+    reading: Reading | None = None
+    data_set: str = ""
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        places = {"references": self.references, "destination": self.destination}
+        _check_places(
+            self.address, target=self.target, **{name: path for name, path in places.items() if path is not None}
+        )
+        _check_once("codecs", [codec.spelling() for codec in self.codecs])
+        _check_formats(self.baselines, self.rates)
+
+
+def _check_formats(baselines: Sequence[str], rates: Sequence[float]) -> None:
+    _check_once("baselines", baselines)
+    _check_once("rates", rates)
+    for rate in rates:
+        if not 0 < rate <= 24:
+            raise SettingError(f"rates: {rate:g} bits per pixel; write numbers above 0, up to 24")
+
+
+def _check_once(name: str, given: Sequence[object]) -> None:
+    if len(set(given)) < len(given):
+        raise SettingError(f"{name} names one twice: {', '.join(map(str, given))}")
 
 
 def check_quality(quality: int | None, suffix: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ops.archive.plan import Chunk
+from ops.archive.rows import ImageRow
 from ops.images import Failure
 from pipelines.events import Receipt
 
@@ -61,3 +62,27 @@ def receipt_row(receipt: Receipt) -> Row:
 def read_receipt(row: Row) -> Receipt:
     """Return the receipt in an actor's row."""
     return msgspec.msgpack.decode(row["receipt"], type=Receipt)
+
+
+def judged_row(
+    work: str, keys: Sequence[str], kept: Sequence[ImageRow | None], encoded: Sequence[bytes | Failure]
+) -> Row:
+    """Return the row that a fetch hands to a judge: what an archive keeps of each image, and its reference."""
+    return {
+        "work": work,
+        "keys": msgspec.msgpack.encode(keys),
+        "kept": msgspec.msgpack.encode(kept),
+        "encoded": [b"" if isinstance(content, Failure) else content for content in encoded],
+        "failures": msgspec.msgpack.encode([one if isinstance(one, Failure) else None for one in encoded]),
+    }
+
+
+def read_judged(row: Row) -> tuple[str, list[str], list[ImageRow | None], list[bytes | Failure]]:
+    """Return a work's id, and of each image its key, what an archive keeps of it, and its reference or why not."""
+    failures = msgspec.msgpack.decode(row["failures"], type=list[Failure | None])
+    return (
+        row["work"],
+        msgspec.msgpack.decode(row["keys"], type=list[str]),
+        msgspec.msgpack.decode(row["kept"], type=list[ImageRow | None]),
+        [failure or content for failure, content in zip(failures, row["encoded"], strict=True)],
+    )

@@ -39,7 +39,10 @@ def stream(work: pa.Table, stages: Stages, budget: Budget, no_progress_seconds: 
     """
     import ray  # noqa: PLC0415  the environment must stand before it is imported
 
-    runtime = Runtime(pixel_budget=budget.pixel_budget, large_pixels=budget.large_pixels, threads=budget.threads)
+    runtime = Runtime(
+        device="cuda" if budget.actor_gpus else "cpu", pixel_budget=budget.pixel_budget,
+        large_pixels=budget.large_pixels, threads=budget.threads,
+    )  # fmt: skip
     needs = (
         f"an actor needs {budget.actor_cpus:g} processors, {budget.actor_gpus:g} GPUs and "
         f"{budget.actor_memory >> 20} MiB"

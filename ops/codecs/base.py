@@ -79,11 +79,18 @@ class CodecConfig(Struct, tag_field="name", frozen=True, kw_only=True, forbid_un
     """
 
     generative: ClassVar[bool] = False
+    # Columns of the metrics that the codec was trained on: they flatter it, and a report says so.
+    trained_on: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self) -> str:
         """The codec's name without its numbers, such as `bicubic`."""
         return str(self.__struct_config__.tag)
+
+    @property
+    def factor(self) -> int:
+        """By how much each side shrinks."""
+        raise NotImplementedError(f"{type(self).__name__} must say its factor")
 
     def spelling(self) -> str:
         """Return the name as users type it, such as `bicubic-x16`."""

@@ -22,11 +22,6 @@ class PictureConfig(CodecConfig, frozen=True, kw_only=True):
     side_limit: ClassVar[int] = 1 << 30
     pixel_limit: ClassVar[int] = 1 << 40
 
-    @property
-    def factor(self) -> int:
-        """Return by how much each side shrinks."""
-        raise NotImplementedError(f"{type(self).__name__} must say its factor")
-
     def write(self, small: Pixels, xmp: bytes) -> tuple[bytes, str]:
         """Return the image file, with the XMP in it, and its media type."""
         raise NotImplementedError(f"{type(self).__name__} must say how it writes")

@@ -1,0 +1,181 @@
+"""From an evaluation that is complete to the findings that a report tells: table, sets, gallery, timings."""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.info import escrow_bytes
+from jobs.report.findings import Findings, GalleryImage, Shown, Timing
+from ops.archive.layout import Location
+from ops.archive.reading import Archive
+from ops.archive.rows import OK, ImageRow
+from ops.candidates import Made, Maker
+from ops.codecs.base import Runtime
+from ops.codecs.names import codec_from
+from ops.decoding import decode
+from ops.encoding import limits_of
+from ops.evaluation.document import EvaluationDocument
+from ops.evaluation.features import SetScore, set_scores
+from ops.evaluation.plan import EvaluationPlan, find_pairs, read_index
+from ops.evaluation.scores import read_scores
+from ops.images import ImageError, Pixels
+from ops.metrics.base import MetricConfig, SetMetricConfig
+from ops.metrics.extractors import DistanceConfig
+from ops.readers.base import Entry
+from ops.sources import fetch
+from pipelines.evaluate import Evaluated
+from pipelines.judge import kept_of
+
+# Worst, best and drawn, three of each.
+SHOWN_OF_EACH = 3
+# Larger ones would take minutes to encode anew for the page.
+SHOWN_PIXELS = 60_000_000
+SEED = 0
+
+
+def gather(evaluated: Evaluated) -> Findings:
+    """Return the findings of an evaluation. Its gallery is made anew from the references, where they still are."""
+    url, document, plan = evaluated
+    candidates = [candidate.name for candidate in document.judging.candidates]
+    metrics = document.judging.protocol.metrics
+    table = read_scores(url, [metric.column for metric in metrics], candidates)
+    gallery, timings = _pictures(document, plan, url, _choose(table, document))
+    archive_bytes, escrow = _archive_bytes(document)
+    return Findings(
+        url=url, document=document, plan=plan, table=table, sets=_sets(url, plan, metrics, candidates),
+        gallery=gallery, timings=timings, archive_bytes=archive_bytes, escrow_bytes=escrow,
+    )  # fmt: skip
+
+
+def _sets(
+    url: str, plan: EvaluationPlan, metrics: Sequence[MetricConfig], candidates: Sequence[str]
+) -> dict[str, dict[str, SetScore]]:
+    works = read_index(url, plan)["id"].to_pylist()
+    together: dict[tuple[str, int], list[SetMetricConfig]] = {}
+    for metric in metrics:
+        if isinstance(metric, DistanceConfig):
+            together.setdefault((metric.network, metric.patch), []).append(metric)
+    found: dict[str, dict[str, SetScore]] = {name: {} for name in candidates}
+    for (extractor, _), configs in together.items():
+        for candidate, scores in set_scores(url, works, extractor, configs, candidates).items():
+            found[candidate] |= scores
+    return found if together else {}
+
+
+def _choose(table: pa.Table, document: EvaluationDocument) -> dict[str, str]:
+    """Return the keys to show, and why: worst and best of the first codec, and some drawn by lot."""
+    judging = document.judging
+    codec = judging.candidates[0].name
+    rows = table.filter(pc.and_(pc.equal(table["candidate"], codec), pc.equal(table["status"], OK)))
+    pixels = pc.multiply(rows["width"].cast(pa.int64()), rows["height"].cast(pa.int64()))
+    rows = rows.filter(pc.less_equal(pixels, SHOWN_PIXELS))
+    metrics = [metric for metric in judging.protocol.metrics if not isinstance(metric, SetMetricConfig)]
+    perceptual = [metric for metric in metrics if not metric.higher_is_better and metric.verified]
+    chosen: dict[str, str] = {}
+    if metrics:
+        by = (perceptual or metrics)[0]
+        scored = rows.filter(pc.is_valid(rows[by.column]))
+        order = "ascending" if by.higher_is_better else "descending"
+        keys = scored.sort_by([(by.column, order), ("key", "ascending")])["key"].to_pylist()
+        chosen |= dict.fromkeys(keys[:SHOWN_OF_EACH], f"worst by {by.heading}")
+        chosen |= {key: f"best by {by.heading}" for key in keys[::-1][:SHOWN_OF_EACH] if key not in chosen}
+    rest = [key for key in rows["key"].to_pylist() if key not in chosen]
+    drawn = random.Random(SEED).sample(rest, min(SHOWN_OF_EACH, len(rest)))  # noqa: S311  to look at, not to hide
+    return chosen | dict.fromkeys(sorted(drawn), "drawn by lot")
+
+
+def _pictures(
+    document: EvaluationDocument, plan: EvaluationPlan, url: str, chosen: dict[str, str]
+) -> tuple[list[GalleryImage], list[Timing]]:
+    gallery: list[GalleryImage] = []
+    maker = Maker(document.judging, Runtime())
+    clock = _Clock(document)
+    for key, reference, kept in _references(document, plan, url, list(chosen)):
+        made = maker.make(reference, None if kept is None else kept_of(kept))
+        clock.time(reference)
+        if (image := _gallery_image(key, chosen[key], reference, made)) is not None:
+            gallery.append(image)
+    return gallery, clock.timings()
+
+
+def _gallery_image(key: str, why: str, reference: Pixels, made: Sequence[Made]) -> GalleryImage | None:
+    payload = made[0].payload
+    if payload is None:
+        return None
+    shown = [Shown(candidate=one.candidate, pixels=one.pixels) for one in made if one.pixels is not None]
+    return GalleryImage(
+        key=key, why=why, reference=reference, thumbnail=payload.thumbnail, media_type=payload.media_type, shown=shown
+    )
+
+
+def _references(
+    document: EvaluationDocument, plan: EvaluationPlan, url: str, keys: Sequence[str]
+) -> Iterator[tuple[str, Pixels, ImageRow | None]]:
+    """Yield the references of some keys, decoded, with what an archive keeps of them; not those that are gone."""
+    pairs = find_pairs(url, plan, keys)
+    archive = Archive.open(document.target) if document.kind == "archive" else None
+    reading = document.judging.reading
+    for key in keys:
+        pair, kept = pairs[key], None
+        if archive is not None and pair.row is not None:
+            kept = archive.facts(pair.row)
+            kept.thumbnail = archive.thumbnail(pair.row)
+        entry = pair.reference
+        if entry is None and kept is not None:
+            entry = Entry(key=key, uri=kept.uri, locator=kept.locator, size=kept.source_bytes, etag=kept.etag)
+        if entry is None:
+            continue
+        [encoded] = fetch([entry], 1, limits_of(reading))
+        if isinstance(encoded, bytes):
+            try:
+                yield key, decode(encoded, limits_of(reading), reading.background, "none").pixels, kept
+            except ImageError:
+                continue
+
+
+class _Clock:
+    """Takes the time of each codec, one image at a time, on one thread of this machine."""
+
+    def __init__(self, document: EvaluationDocument) -> None:
+        configs = [codec_from(settings) for settings in document.judging.codecs]
+        self._codecs = {config.spelling(): config.load(Runtime()) for config in configs}
+        self._seconds = {name: [0.0, 0.0] for name in self._codecs}
+        self._num_images = 0
+        self._megapixels = 0.0
+
+    def time(self, reference: Pixels) -> None:
+        self._num_images += 1
+        self._megapixels += reference.shape[0] * reference.shape[1] / 1e6
+        for name, codec in self._codecs.items():
+            started = time.perf_counter()
+            [payload] = codec.encode([np.ascontiguousarray(reference)])
+            between = time.perf_counter()
+            self._seconds[name][0] += between - started
+            if hasattr(payload, "thumbnail"):
+                codec.decode([payload])  # pyright: ignore[reportArgumentType]
+                self._seconds[name][1] += time.perf_counter() - between
+
+    def timings(self) -> list[Timing]:
+        if not self._num_images:
+            return []
+        return [
+            Timing(
+                codec=name, down_seconds=down / self._megapixels, up_seconds=up / self._megapixels,
+                num_images=self._num_images, megapixels=self._megapixels,
+            )
+            for name, (down, up) in self._seconds.items()
+        ]  # fmt: skip
+
+
+def _archive_bytes(document: EvaluationDocument) -> tuple[int | None, int]:
+    """Return the bytes of an archive that is judged whole, without its escrow, and those of the escrow."""
+    if document.kind != "archive" or document.selection:
+        return None, 0
+    archive = Archive.open(document.target)
+    seal, location = archive.seal, Location(archive.location.url)
+    held = sum(pack.num_bytes for pack in seal.packs) + sum(file.num_bytes for file in seal.catalog)
+    return held, escrow_bytes(location)

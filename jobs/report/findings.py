@@ -1,0 +1,63 @@
+"""Everything that a report is made of, gathered from an evaluation; the modules beside this one only tell it."""
+
+import pyarrow as pa
+from msgspec import Struct
+
+from ops.evaluation.document import EvaluationDocument
+from ops.evaluation.features import SetScore
+from ops.evaluation.plan import EvaluationPlan
+from ops.images import Pixels
+
+
+class Shown(Struct, frozen=True, kw_only=True):
+    """One candidate's reconstruction in the gallery; `settings` and bytes as in the score rows."""
+
+    candidate: str
+    pixels: Pixels
+
+
+class GalleryImage(Struct, frozen=True, kw_only=True):
+    """An image to look at, and why it was chosen, such as "worst by LPIPS (AlexNet)"."""
+
+    key: str
+    why: str
+    reference: Pixels
+    thumbnail: bytes
+    media_type: str
+    shown: list[Shown]
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """How long a codec took on this machine, one image at a time and one thread, over `num_images`.
+
+    Seconds per megapixel of the original; parameters of its networks, 0 for a codec without.
+    """
+
+    codec: str
+    down_seconds: float
+    up_seconds: float
+    num_images: int
+    megapixels: float
+    parameters: int = 0
+    trainable: int = 0
+
+
+class Findings(Struct, frozen=True, kw_only=True):
+    """An evaluation as a whole.
+
+    `table` has the columns of ops.evaluation.scores, sorted by key and then by candidate in the document's order.
+    `sets` holds, by candidate and metric column, the metrics of the whole set. `archive_bytes` are the bytes of all
+    files of an archive but its escrow, which is `escrow_bytes`; None where no archive was judged. `archive_pixels` are
+    those of all originals that it holds, which may be more than were judged.
+    """
+
+    url: str
+    document: EvaluationDocument
+    plan: EvaluationPlan
+    table: pa.Table
+    sets: dict[str, dict[str, SetScore]] = {}
+    gallery: list[GalleryImage] = []
+    timings: list[Timing] = []
+    archive_bytes: int | None = None
+    archive_pixels: int = 0
+    escrow_bytes: int = 0

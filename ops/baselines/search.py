@@ -1,0 +1,69 @@
+"""The highest quality whose file fits a number of bytes, in as few encodes as can be."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+MOST_ENCODES = 9  # about three are usual; plain halving always takes seven
+
+# A picture twice as large needs about so much of the bits per pixel: its pixels are smoother.
+_OCTAVE = 0.75
+_QUALITIES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
+
+
+class Usual(NamedTuple):
+    """How many bytes a format takes of a usual picture. Decides how long a search takes, and not what it may find.
+
+    `bits` are those per pixel at the qualities above, the geometric mean over photos/samples at a quarter of their
+    size; `frame` is the number of bytes beside them.
+    """
+
+    frame: int
+    bits: tuple[float, ...]
+
+    def busyness(self, quality: int, num_bytes: int, num_pixels: int) -> float:
+        """Return how many times the usual bits a picture took."""
+        usual = math.exp(float(np.interp(quality, _QUALITIES, np.log(self.bits))))
+        return max(8 * (num_bytes - self.frame), 1) / num_pixels / usual
+
+    def quality(self, limit: int, num_pixels: int, busyness: float) -> int:
+        """Return the highest quality that should fit `limit` bytes."""
+        bits = max(8 * (limit - self.frame), 1) / num_pixels / busyness
+        return math.floor(np.interp(math.log(bits), np.log(self.bits), _QUALITIES))
+
+
+USUAL = {
+    "jpeg": Usual(330, (0.131, 0.417, 0.709, 0.935, 1.117, 1.283, 1.458, 1.726, 2.158, 3.162, 4.449, 7.327)),
+    "webp": Usual(40, (0.302, 0.534, 0.719, 0.909, 1.092, 1.275, 1.448, 1.634, 2.101, 3.202, 4.071, 5.155)),
+    "avif": Usual(290, (0.110, 0.168, 0.267, 0.398, 0.608, 0.934, 1.391, 1.979, 2.653, 3.678, 4.810, 6.497)),
+    "jxl": Usual(30, (0.250, 0.400, 0.467, 0.620, 0.691, 0.796, 0.976, 1.278, 1.779, 2.873, 4.238, 7.403)),
+}
+
+
+def at_scale(busyness: float, measured: int, scale: int) -> float:
+    """Return the busyness to expect after a downscale by `scale` of a picture that was measured at another."""
+    return busyness * _OCTAVE ** math.log2(measured / scale)
+
+
+def highest_fitting(
+    size_of: Callable[[int], int], limit: int, *, top: int, usual: Usual, num_pixels: int, busyness: float
+) -> int:
+    """Return a quality q whose file takes at most `limit` bytes while that of q + 1 takes more, or q is `top`.
+
+    Returns 0 where the file of quality 1 takes more. Sizes do not strictly rise with quality, so there may be several
+    such q: one of them is found, the same for the same arguments. Encodes at most nine times.
+    """
+    fits, exceeds = 0, top + 1
+    for left in reversed(range(MOST_ENCODES)):
+        if exceeds - fits == 1:
+            break
+        # However this try ends, halving what then remains must do for the tries that are left.
+        reach = 1 << left
+        guess = usual.quality(limit, num_pixels, busyness)
+        quality = min(max(guess, fits + 1, exceeds - reach), exceeds - 1, fits + reach)
+        num_bytes = size_of(quality)
+        busyness = usual.busyness(quality, num_bytes, num_pixels)
+        fits, exceeds = (quality, exceeds) if num_bytes <= limit else (fits, quality)
+    return fits

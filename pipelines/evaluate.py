@@ -1,0 +1,128 @@
+"""Evaluating: freeze which image is judged against which reference, judge what has no scores yet."""
+
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clusters.session import ray_session
+from ops.archive import attempts
+from ops.archive.layout import Location, read_document
+from ops.archive.reading import Archive, catalog_rows
+from ops.evaluation.document import EvaluationDocument, create_evaluation
+from ops.evaluation.plan import EvaluationPlan, Pair, grouped, read_index, read_plan, write_plan
+from ops.evaluation.scores import finished_works
+from ops.readers.base import Entry
+from ops.sources.report import ScanReport
+from ops.sources.scanning import scan
+from ops.stores import absolute, join, open_store
+from pipelines.events import Listener, Started, nobody
+from pipelines.judge import JudgeTask, JudgeWork, fetch_work
+from pipelines.judgings import evaluation_url, proposed
+from pipelines.requests import EvaluateRequest
+from pipelines.rows import read_receipt
+from pipelines.streaming import Stages, stream
+
+# The unit of resuming: some minutes of work on one processor with every metric.
+WORK_IMAGES, WORK_BYTES = 16, 64 << 20
+NO_PROGRESS_SECONDS = 4 * 3600.0
+
+
+class Evaluated(NamedTuple):
+    """An evaluation that is complete: where it lies, what was asked, and its plan."""
+
+    url: str
+    document: EvaluationDocument
+    plan: EvaluationPlan
+
+
+def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
+    """Judge an archive against its references, or codecs over a source. Running it again takes up where it stopped.
+
+    Raises ArchiveError or SourceError where the request cannot be met, before any work.
+    """
+    archive = Archive.open(request.target) if _is_archive(request.target) else None
+    document = proposed(request, archive)
+    url = evaluation_url(request, document, archive)
+    document = create_evaluation(url, document)
+    plan = read_plan(url) or _plan(url, request, archive)
+    index = read_index(url, plan)
+    remaining = index.filter(pc.invert(pc.is_in(index["id"], finished_works(url))))
+    num_images = pc.sum(remaining["num_images"]).as_py() or 0
+    num_bytes = pc.sum(remaining["num_bytes"]).as_py() or 0
+    listen(Started(num_images=num_images, num_bytes=num_bytes, num_done=plan.num_images - num_images))
+    if remaining.num_rows:
+        task = JudgeTask(
+            url=url, run=secrets.token_hex(8), judging=document.judging,
+            location=archive.location if archive else None, version=archive.version if archive else "",
+            references_named=bool(document.references),
+        )  # fmt: skip
+        _judge(task, remaining, request.address, listen)
+    # Marks of work under way; all of it is done.
+    store = open_store(url)
+    store.remove(stored.url for stored in store.walk(join(url, "attempts")))
+    store.tidy(join(url, "attempts"))
+    return Evaluated(url, document, plan)
+
+
+def _judge(task: JudgeTask, remaining: pa.Table, address: str | None, listen: Listener) -> None:
+    stages = Stages(fetch_work, JudgeWork, task)
+    try:
+        with (
+            ray_session(address) as budget,
+            closing(stream(remaining, stages, budget, NO_PROGRESS_SECONDS)) as rows,
+        ):
+            for row in rows:
+                listen(read_receipt(row))
+    except BaseException:
+        with suppress(OSError):
+            attempts.stop(Location(task.url), task.run)
+        raise
+
+
+def _is_archive(url: str) -> bool:
+    return read_document(Location(absolute(url))) is not None
+
+
+def _plan(url: str, request: EvaluateRequest, archive: Archive | None) -> EvaluationPlan:
+    notes: list[str] = []
+    if archive is None:
+        report = ScanReport()
+        pairs: Iterable[Pair] = [Pair(key=entry.key, reference=entry) for entry in scan(request.target, report=report)]
+        notes += [f"{place}: {problem}" for place, problem in report.problems]
+    else:
+        pairs = _pairs(archive, request)
+    return write_plan(url, grouped(pairs, WORK_IMAGES, WORK_BYTES), notes)
+
+
+class _References:
+    """The references that a source holds: by key, or by the key without its suffix where only one image has it."""
+
+    def __init__(self, source: str) -> None:
+        self._by_key: dict[str, Entry] = {}
+        stems: dict[str, list[Entry]] = {}
+        for entry in scan(source, report=ScanReport()):
+            self._by_key[entry.key] = entry
+            stems.setdefault(_stem(entry.key), []).append(entry)
+        self._by_stem = {stem: entries[0] for stem, entries in stems.items() if len(entries) == 1}
+
+    def of(self, key: str) -> Entry | None:
+        """Return the reference of a key, or nothing."""
+        return self._by_key.get(key) or self._by_stem.get(_stem(key))
+
+
+def _stem(key: str) -> str:
+    folder, slash, name = key.rpartition("/")
+    return f"{folder}{slash}{name.rpartition('.')[0] or name}"
+
+
+def _pairs(archive: Archive, request: EvaluateRequest) -> Iterator[Pair]:
+    """Yield pairs in the order in which thumbnails lie in packs, so that one range brings many of them."""
+    references = _References(request.references) if request.references else None
+    selection: dict[str, Any] = {"keys": request.keys, "match": request.match, "where": request.where}
+    for table in archive.select(**selection):
+        for row in catalog_rows(table.sort_by([("pack", "ascending"), ("row", "ascending")])):
+            yield Pair(key=row.key, row=row, reference=references.of(row.key) if references else None)

@@ -1,0 +1,140 @@
+"""What an evaluation asks for, worked out before any work: codecs, metrics that can be taken here, candidates."""
+
+from collections.abc import Sequence
+
+import msgspec
+import pyarrow as pa
+
+from ops.archive.escrow import codec_of
+from ops.archive.layout import ArchiveDocument, ArchiveError, Location, Reading
+from ops.archive.reading import Archive
+from ops.baselines import Format, available_formats
+from ops.codecs.base import Runtime
+from ops.codecs.names import AnyCodec
+from ops.evaluation.document import Candidate, EvaluationDocument, Judging, create_evaluation, set_candidates
+from ops.evaluation.features import MOST_PATCHES
+from ops.metrics.base import SetMetricConfig, Unavailable
+from ops.metrics.patches import EVERY_RANK, num_patches, threshold_for
+from ops.metrics.protocol import Protocol
+from ops.stack import cpu, regrow_version, stack
+from ops.stores import absolute, join
+from pipelines.encode import Scoring
+from pipelines.requests import EvaluateRequest, ScoreRequest
+
+
+def proposed(request: EvaluateRequest, archive: Archive | None) -> EvaluationDocument:
+    """Return the document of the evaluation that a request asks for. Raises ArchiveError where it can judge nothing."""
+    codecs = _codecs(request, archive)
+    reading = archive.document.reading if archive else request.reading or Reading()
+    judging, left_out = _judging(request, codecs, reading)
+    if archive is not None:
+        judging = msgspec.structs.replace(judging, shares=_shares(judging.protocol, archive))
+    return EvaluationDocument(
+        kind="archive" if archive else "source",
+        target=archive.location.url if archive else absolute(request.target),
+        references=absolute(request.references) if request.references else "",
+        seal=archive.version if archive else "",
+        selection={name: value for name in ("keys", "match", "where") if (value := getattr(request, name)) is not None},
+        data_set=request.data_set,
+        judging=judging,
+        protocol_digest=judging.protocol.digest(),
+        left_out=left_out,
+        made_by=f"regrow {regrow_version()}",
+        machine=cpu(),
+        stack=stack(),
+    )
+
+
+def scoring_of(request: ScoreRequest, document: ArchiveDocument, location: Location) -> Scoring:
+    """Return where and how scores are taken while an archive is made; its evaluation stands then.
+
+    Every run of the archive adds to it. All patches are drawn, since nobody knows yet how many there will be.
+    """
+    judging, left_out = _judging(request, [codec_of(document, location.url)], document.reading)
+    found = EvaluationDocument(
+        kind="archive", target=location.url, judging=judging, protocol_digest=judging.protocol.digest(),
+        left_out=left_out, made_by=f"regrow {regrow_version()}", machine=cpu(), stack=stack(),
+    )  # fmt: skip
+    url = join(location.url, "evaluations", f"{judging.protocol.name}-at-archiving-{found.digest()[:8]}")
+    return Scoring(url=url, judging=create_evaluation(url, found).judging)
+
+
+def _judging(
+    request: EvaluateRequest | ScoreRequest, codecs: list[AnyCodec], reading: Reading
+) -> tuple[Judging, dict[str, str]]:
+    """Return how images are judged, and which metrics and formats are left out, and why."""
+    protocol, weights, left_out = _available(request.protocol)
+    formats, without = _formats(request.baselines)
+    under_test = [
+        Candidate(name=codec.spelling(), kind="codec", generative=codec.generative, trained_on=list(codec.trained_on))
+        for codec in codecs
+    ]
+    judging = Judging(
+        protocol=protocol,
+        reading=reading,
+        codecs=[codec.settings() for codec in codecs],
+        codec_digests=[codec.digest() for codec in codecs],
+        candidates=set_candidates(under_test, formats, request.rates),
+        weights=weights,
+    )
+    return judging, left_out | without
+
+
+def _codecs(request: EvaluateRequest, archive: Archive | None) -> list[AnyCodec]:
+    if archive:
+        if request.codecs:
+            raise ArchiveError(f"{request.target} is an archive, which has a codec: leave --codecs out")
+        return [codec_of(archive.document, archive.location.url)]
+    if not request.codecs:
+        raise ArchiveError(f"{request.target} is no archive: name codecs to judge on it, as with --codecs bicubic-x16")
+    for codec in request.codecs:
+        codec.load(Runtime())  # one that cannot run here is refused before Ray starts
+    return list(request.codecs)
+
+
+def _available(protocol: Protocol) -> tuple[Protocol, dict[str, str], dict[str, str]]:
+    """Return the protocol with the metrics that can be taken here, their weights' digests, and why others cannot."""
+    kept, weights, left_out = [], {}, {}
+    for metric in protocol.metrics:
+        try:
+            metric.load(Runtime())
+            if digest := metric.weights_digest():
+                weights[metric.column] = digest
+            kept.append(metric)
+        except Unavailable as why:
+            left_out[metric.column] = str(why)
+    if not kept:
+        raise ArchiveError(f"no metric of protocol {protocol.name} can be taken here: {'; '.join(left_out.values())}")
+    return msgspec.structs.replace(protocol, metrics=kept), weights, left_out
+
+
+def _formats(wanted: Sequence[Format]) -> tuple[list[Format], dict[str, str]]:
+    known = available_formats()
+    return (
+        [name for name in wanted if name in known.formats],
+        {name: why for name, why in known.left_out.items() if name in wanted},
+    )
+
+
+def _shares(protocol: Protocol, archive: Archive | None) -> dict[str, float]:
+    """Return which share of all patches is drawn, so that some more than MOST_PATCHES are. Sizes are an archive's."""
+    found = {}
+    for patch in sorted({metric.patch for metric in protocol.metrics if isinstance(metric, SetMetricConfig)}):
+        if archive is None:
+            continue
+        number = sum(_patches_of(table, patch) for table in archive.select(where="status == 'ok'"))
+        found[str(patch)] = min(1.0, threshold_for(number, MOST_PATCHES) / EVERY_RANK)
+    return found
+
+
+def _patches_of(table: pa.Table, patch: int) -> int:
+    counted = table.group_by(["width", "height"]).aggregate([("key", "count")]).to_pylist()
+    return sum(num_patches(one["width"], one["height"], patch) * one["key_count"] for one in counted)
+
+
+def evaluation_url(request: EvaluateRequest, document: EvaluationDocument, archive: Archive | None) -> str:
+    """Return where an evaluation lies: where the user said, else in its archive, or below ./evaluations."""
+    if request.destination:
+        return absolute(request.destination)
+    name = f"{document.judging.protocol.name}-{document.digest()[:8]}"
+    return join(archive.location.url if archive else absolute("."), "evaluations", name)

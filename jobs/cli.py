@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import ops
-from jobs.commands import archiving, looking, reconstructing
+from jobs.commands import archiving, evaluating, looking, reconstructing, weights
 from jobs.commands.options import EVERY_DAY, MORE, example
 from jobs.errors import WRONG_USE, closed_pipe, tell
 
@@ -24,14 +24,17 @@ for _panel, _command, _example in (
     (EVERY_DAY, archiving.archive, "regrow archive photos/ photos.regrow --codec bicubic-x16"),
     (EVERY_DAY, reconstructing.reconstruct, 'regrow reconstruct photos.regrow pictures/ --match "2024/*" --format jpg'),
     (EVERY_DAY, looking.show, "regrow show photos.regrow 2024/a.jpg"),
+    (EVERY_DAY, evaluating.evaluate, "regrow evaluate photos.regrow"),
     (EVERY_DAY, looking.info, "regrow info s3://bucket/photos.regrow"),
     (EVERY_DAY, archiving.run, "regrow run nightly.yaml"),
     (MORE, looking.ls, 'regrow ls photos.regrow --where "width > 4000" --long'),
     (MORE, looking.failures, "regrow failures photos.regrow"),
     (MORE, archiving.retry, "regrow retry photos.regrow --code unreadable"),
     (MORE, archiving.seal, "regrow seal photos.regrow"),
+    (MORE, evaluating.compare, "regrow compare evaluations/regrow-1f6a0c2d evaluations/regrow-98d1b04e"),
 ):
     app.command(epilog=example(_example), rich_help_panel=_panel)(_command)
+app.add_typer(weights.app, name="weights", rich_help_panel=MORE)
 
 
 def _show_version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from jobs.info import escrow_bytes
 from jobs.report.findings import Findings, GalleryImage, Shown, Timing
@@ -20,11 +21,11 @@ from ops.decoding import decode
 from ops.encoding import limits_of
 from ops.evaluation.document import EvaluationDocument
 from ops.evaluation.features import SetScore, set_scores
-from ops.evaluation.plan import EvaluationPlan, find_pairs, read_index
-from ops.evaluation.scores import read_scores
+from ops.evaluation.plan import EvaluationPlan, Pair, find_pairs
+from ops.evaluation.scores import finished_works, read_scores
 from ops.images import ImageError, Pixels
 from ops.metrics.base import MetricConfig, SetMetricConfig
-from ops.metrics.extractors import DistanceConfig
+from ops.metrics.distances import DistanceConfig
 from ops.readers.base import Entry
 from ops.sources import fetch
 from pipelines.evaluate import Evaluated
@@ -37,24 +38,27 @@ SHOWN_PIXELS = 60_000_000
 SEED = 0
 
 
-def gather(evaluated: Evaluated) -> Findings:
+def gather(evaluated: Evaluated, *, gallery: bool = True) -> Findings:
     """Return the findings of an evaluation. Its gallery is made anew from the references, where they still are."""
     url, document, plan = evaluated
     candidates = [candidate.name for candidate in document.judging.candidates]
     metrics = document.judging.protocol.metrics
     table = read_scores(url, [metric.column for metric in metrics], candidates)
-    gallery, timings = _pictures(document, plan, url, _choose(table, document))
-    archive_bytes, escrow = _archive_bytes(document)
-    return Findings(
-        url=url, document=document, plan=plan, table=table, sets=_sets(url, plan, metrics, candidates),
-        gallery=gallery, timings=timings, archive_bytes=archive_bytes, escrow_bytes=escrow,
+    shown, timings = _pictures(document, plan, url, _choose(table, document)) if gallery else ([], [])
+    findings = Findings(
+        url=url, document=document, plan=plan, table=table, sets=_sets(url, metrics, candidates),
+        gallery=shown, timings=timings,
     )  # fmt: skip
+    if document.kind != "archive" or document.selection:
+        return findings
+    seal = Archive.open(document.target).seal
+    held = sum(pack.num_bytes for pack in seal.packs) + sum(file.num_bytes for file in seal.catalog)
+    escrow = escrow_bytes(Location(document.target))
+    return replace(findings, archive_bytes=held, archive_pixels=seal.totals.pixels, escrow_bytes=escrow)
 
 
-def _sets(
-    url: str, plan: EvaluationPlan, metrics: Sequence[MetricConfig], candidates: Sequence[str]
-) -> dict[str, dict[str, SetScore]]:
-    works = read_index(url, plan)["id"].to_pylist()
+def _sets(url: str, metrics: Sequence[MetricConfig], candidates: Sequence[str]) -> dict[str, dict[str, SetScore]]:
+    works = sorted(finished_works(url).to_pylist())
     together: dict[tuple[str, int], list[SetMetricConfig]] = {}
     for metric in metrics:
         if isinstance(metric, DistanceConfig):
@@ -116,8 +120,11 @@ def _references(
     document: EvaluationDocument, plan: EvaluationPlan, url: str, keys: Sequence[str]
 ) -> Iterator[tuple[str, Pixels, ImageRow | None]]:
     """Yield the references of some keys, decoded, with what an archive keeps of them; not those that are gone."""
-    pairs = find_pairs(url, plan, keys)
     archive = Archive.open(document.target) if document.kind == "archive" else None
+    if archive is None or document.references:
+        pairs = find_pairs(url, plan, keys)
+    else:
+        pairs = {key: Pair(key=key, row=archive.find(key)) for key in keys}
     reading = document.judging.reading
     for key in keys:
         pair, kept = pairs[key], None
@@ -169,13 +176,3 @@ class _Clock:
             )
             for name, (down, up) in self._seconds.items()
         ]  # fmt: skip
-
-
-def _archive_bytes(document: EvaluationDocument) -> tuple[int | None, int]:
-    """Return the bytes of an archive that is judged whole, without its escrow, and those of the escrow."""
-    if document.kind != "archive" or document.selection:
-        return None, 0
-    archive = Archive.open(document.target)
-    seal, location = archive.seal, Location(archive.location.url)
-    held = sum(pack.num_bytes for pack in seal.packs) + sum(file.num_bytes for file in seal.catalog)
-    return held, escrow_bytes(location)

@@ -7,17 +7,26 @@ from msgspec.structs import replace
 
 from jobs.datasets import dataset_source, find_dataset, parse_dataset
 from jobs.errors import UsageError
+from jobs.protocol_files import DEFAULT as DEFAULT_PROTOCOL
 from jobs.protocol_files import read_protocol
 from ops.archive.layout import Reading, locate, read_document
 from ops.baselines import Format
 from ops.codecs.names import codec_from
 from ops.images import FailureCode
 from ops.metrics.protocol import Protocol
-from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest, RetryRequest, SealRequest
+from pipelines.requests import (
+    ArchiveRequest,
+    EvaluateRequest,
+    ReconstructRequest,
+    RetryRequest,
+    ScoreRequest,
+    SealRequest,
+)
 
 __all__ = [
     "AnyRequest", "ArchiveRequest", "EvaluateRequest", "ReconstructRequest", "RetryRequest", "SealRequest",
-    "archive_request", "evaluate_request", "failure_codes", "only", "reading_for", "source_of",
+    "archive_request", "evaluate_request", "failure_codes", "only", "reading_for", "score_request",
+    "source_of",
 ]  # fmt: skip
 
 AnyRequest: TypeAlias = ArchiveRequest | ReconstructRequest | RetryRequest | SealRequest | EvaluateRequest
@@ -64,6 +73,16 @@ def evaluate_request(  # the command line has so many options
         data_set=data_set or "",
         **rest,
     )
+
+
+def score_request(protocol: str | None, metrics: str | None, *, wanted: bool) -> ScoreRequest | None:
+    """Return how scores are taken while archiving, if they are wanted. Raises UsageError where they are not."""
+    if not wanted:
+        if protocol is not None or metrics is not None:
+            raise UsageError("--protocol and --metrics say how --score takes scores: add --score, or leave them out")
+        return None
+    chosen = read_protocol(protocol or DEFAULT_PROTOCOL)
+    return ScoreRequest(protocol=chosen if metrics is None else only(chosen, _listed(metrics)))
 
 
 def source_of(data_set: str, root: str) -> str:

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jobs.errors import FAILED
+from jobs.evaluating import EvaluateResult, evaluate_lines, failed_words, report
 from jobs.output import Show, write_facts, write_json, write_lines
 from jobs.progress import Watch
 from jobs.requests import AnyRequest
@@ -27,10 +29,12 @@ from ops.archive.layout import locate
 from ops.archive.seals import highest_seal
 from ops.stores import absolute
 from pipelines.archive import NothingToDo, archive, retry, seal_archive
+from pipelines.evaluate import Evaluated, evaluate, scored_at_archiving
 from pipelines.reconstruct import Reconstructed, reconstruct
-from pipelines.requests import ArchiveRequest, ReconstructRequest, RetryRequest, SealRequest
+from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest, RetryRequest, SealRequest
 
 INTERRUPTED = 128
+_WHAT: dict[type[AnyRequest], str] = {ReconstructRequest: "regrowing", EvaluateRequest: "judging"}
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -38,13 +42,13 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     heading: str
     facts: list[tuple[str, str]]
-    document: ArchiveResult | ReconstructResult
+    document: ArchiveResult | ReconstructResult | EvaluateResult
     failed: str | None = None
 
 
 def perform(request: AnyRequest, show: Show) -> int:
     """Run a request and show what comes of it; return the exit status."""
-    what = "regrowing" if isinstance(request, ReconstructRequest) else "archiving"
+    what = _WHAT.get(type(request), "archiving")
     with Watch(quiet=show.quiet, what=what) as watch:
         try:
             with Stopping(watch.stopping) as stopping:
@@ -60,6 +64,8 @@ def perform(request: AnyRequest, show: Show) -> int:
 def _work_on(request: AnyRequest, watch: Watch, show: Show) -> Outcome:
     if isinstance(request, ReconstructRequest):
         return _regrown(request, reconstruct(request, watch))
+    if isinstance(request, EvaluateRequest):
+        return _judged(evaluate(request, watch), watch)
     try:
         match request:
             case ArchiveRequest():
@@ -72,7 +78,25 @@ def _work_on(request: AnyRequest, watch: Watch, show: Show) -> Outcome:
         watch.tally.seal = highest_seal(locate(request.archive))
         watch.tally.problems = list(nothing.problems)
         return _archived(absolute(request.archive), watch.tally, show, str(nothing))
-    return _archived(absolute(request.archive), watch.tally, show)
+    outcome = _archived(absolute(request.archive), watch.tally, show)
+    return _with_scores(outcome, request, watch) if isinstance(request, ArchiveRequest) and request.score else outcome
+
+
+def _with_scores(outcome: Outcome, request: ArchiveRequest, watch: Watch) -> Outcome:
+    """Add what came of the scores that were taken on the way; a report needs an archive that is sealed."""
+    if not request.seal:
+        return outcome
+    scored = _judged(scored_at_archiving(request), watch)
+    return replace(outcome, facts=[*outcome.facts, *scored.facts[1:]])
+
+
+def _judged(evaluated: Evaluated, watch: Watch) -> Outcome:
+    watch.end()
+    watch.say("Writing the report")
+    result = report(evaluated)
+    return Outcome(
+        heading=result.evaluation, facts=evaluate_lines(result), document=result, failed=failed_words(result)
+    )
 
 
 def _archived(url: str, tally: Tally, show: Show, nothing_to_do: str | None = None) -> Outcome:

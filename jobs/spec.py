@@ -1,23 +1,29 @@
 """Job files: YAML that asks a pipeline for something, read strictly."""
 
 import posixpath
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
-import yaml
 from msgspec import inspect
 
 from jobs.errors import UsageError
 from jobs.protocol_files import DEFAULT as DEFAULT_PROTOCOL
 from jobs.protocol_files import read_protocol
 from jobs.requests import AnyRequest, reading_for, source_of
+from jobs.strict_yaml import load_mapping, nearest
 from ops.archive.layout import Reading, SettingError
 from ops.codecs.names import CodecError, codec_from
 from ops.stores import absolute, join, open_store
 from ops.stores.routing import PathError, check_named, scheme_of
-from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest, RetryRequest, SealRequest
+from pipelines.requests import (
+    ArchiveRequest,
+    EvaluateRequest,
+    ReconstructRequest,
+    RetryRequest,
+    ScoreRequest,
+    SealRequest,
+)
 
 Fields: TypeAlias = dict[str, Any]
 
@@ -54,34 +60,17 @@ def parse_job(content: bytes | str, folder: str = "") -> AnyRequest:
     return _request(_load(content), folder)
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a field that stands twice, of which YAML would drop the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-        twice = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
-        if twice is not None:
-            raise SpecError(f"{twice!r} stands twice (line {node.start_mark.line + 1} and on): keep one")
-        return super().construct_mapping(node, deep)
-
-
 def _load(content: bytes | str) -> Fields:
     try:
-        found = yaml.load(content, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        at = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise SpecError(f"not YAML{at}: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
-        raise SpecError(f"not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise SpecError(f"a job file is a mapping that begins with `kind:` ({', '.join(KINDS)})")
-    return found
+        return load_mapping(content, f"a job file is a mapping that begins with `kind:` ({', '.join(KINDS)})")
+    except UsageError as error:
+        raise SpecError(str(error)) from error
 
 
 def _request(found: Fields, folder: str) -> AnyRequest:
     kind = found.pop("kind", None)
     if not isinstance(kind, str) or kind not in KINDS:
-        said = "is missing" if kind is None else f"is {kind!r}{_nearest(str(kind), list(KINDS))}"
+        said = "is missing" if kind is None else f"is {kind!r}{nearest(str(kind), KINDS)}"
         raise SpecError(f"kind {said}: write {_listed(list(KINDS))}")
     if kind == "evaluate":
         found.setdefault("protocol", DEFAULT_PROTOCOL)
@@ -103,7 +92,7 @@ def _values(found: Fields, struct: type[msgspec.Struct], prefix: str) -> Fields:
     known = {field.name: field for field in msgspec.structs.fields(struct)}
     for name in found:
         if name not in known:
-            near = _nearest(str(name), list(known))
+            near = nearest(str(name), known)
             raise SpecError(f"unknown field {prefix}{name}{near}: there are {', '.join(known)}")
     for name, field in known.items():
         if field.required and found.get(name) is None:
@@ -123,8 +112,10 @@ def _value(value: Any, field: msgspec.structs.FieldInfo, prefix: str) -> Any:
             return [codec_from(one) for one in value]
         except CodecError as error:
             raise SpecError(f"field codecs: {error}") from error
-    if name == "protocol" and isinstance(value, str):
+    if field.name == "protocol" and isinstance(value, str):
         return read_protocol(value)
+    if name == "score" and isinstance(value, dict):
+        return ScoreRequest(**_values({"protocol": DEFAULT_PROTOCOL, **value}, ScoreRequest, "score."))
     if name == "reading" and isinstance(value, dict):
         return _values(value, Reading, "reading.")
     try:
@@ -152,11 +143,6 @@ def _allowed(kind: inspect.Type) -> str:
             plain = _PLAIN.get(type(kind), "text, in quotes where YAML takes it for something else")
             lowest = getattr(kind, "ge", None)
             return plain if lowest is None else f"{plain} from {lowest}"
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _listed(names: list[str]) -> str:

@@ -23,7 +23,7 @@ _WORDS: dict[type[inspect.Type], str] = {
 
 def read_struct(content: bytes | str, kind: type[T]) -> T:
     """Return the struct that a YAML document describes. Raises UsageError, in one line, without the file's name."""
-    found = _load(content)
+    found = load_mapping(content)
     try:
         return msgspec.convert(found, kind)
     except msgspec.ValidationError as error:
@@ -47,7 +47,10 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _load(content: bytes | str) -> dict[Any, Any]:
+def load_mapping(
+    content: bytes | str, refusal: str = "it is no mapping of fields: write `field: value`, one a line"
+) -> Any:
+    """Return the mapping that a YAML document is. Raises UsageError where it is none, with this refusal."""
     try:
         found = yaml.load(content, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
     except yaml.MarkedYAMLError as error:
@@ -56,7 +59,7 @@ def _load(content: bytes | str) -> dict[Any, Any]:
     except yaml.YAMLError as error:
         raise UsageError(f"not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
-        raise UsageError("it is no mapping of fields: write `field: value`, one a line")
+        raise UsageError(refusal)
     return found
 
 

@@ -10,19 +10,19 @@ import pyarrow.compute as pc
 
 from clusters.session import ray_session
 from ops.archive import attempts
-from ops.archive.layout import Location, read_document
+from ops.archive.layout import ArchiveError, Location, locate, read_document
 from ops.archive.reading import Archive, catalog_rows
-from ops.evaluation.document import EvaluationDocument, create_evaluation
-from ops.evaluation.plan import EvaluationPlan, Pair, grouped, read_index, read_plan, write_plan
-from ops.evaluation.scores import finished_works
+from ops.evaluation.document import EvaluationDocument, create_evaluation, read_evaluation
+from ops.evaluation.plan import EvaluationPlan, Pair, grouped, plan_of_keys, read_index, read_plan, write_plan
+from ops.evaluation.scores import finished_works, read_scores
 from ops.readers.base import Entry
 from ops.sources.report import ScanReport
 from ops.sources.scanning import scan
 from ops.stores import absolute, join, open_store
 from pipelines.events import Listener, Started, nobody
 from pipelines.judge import JudgeTask, JudgeWork, fetch_work
-from pipelines.judgings import evaluation_url, proposed
-from pipelines.requests import EvaluateRequest
+from pipelines.judgings import evaluation_url, proposed, scoring_of
+from pipelines.requests import ArchiveRequest, EvaluateRequest
 from pipelines.rows import read_receipt
 from pipelines.streaming import Stages, stream
 
@@ -65,6 +65,35 @@ def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
     store = open_store(url)
     store.remove(stored.url for stored in store.walk(join(url, "attempts")))
     store.tidy(join(url, "attempts"))
+    return Evaluated(url, document, plan)
+
+
+def scored_at_archiving(request: ArchiveRequest) -> Evaluated:
+    """Return the evaluation that an archive's runs with these `score` settings have filled so far.
+
+    Of images that were archived without them there are no scores.
+    """
+    location = locate(request.archive)
+    document = read_document(location)
+    if document is None or request.score is None:
+        raise ArchiveError(f"{request.archive} is no archive, or no scores were asked for: use regrow evaluate")
+    return opened(scoring_of(request.score, document, location).url)
+
+
+def opened(url: str) -> Evaluated:
+    """Return an evaluation by its folder or URL. Raises ArchiveError where there is none, or it is not complete."""
+    url = absolute(url)
+    document = read_evaluation(url)
+    done = finished_works(url)
+    plan = read_plan(url)
+    if plan is None:  # scores that were taken while an archive was made
+        names = [candidate.name for candidate in document.judging.candidates]
+        table = read_scores(url, document.judging.protocol.columns(), names)
+        plan = plan_of_keys(pc.unique(table["key"]).to_pylist(), len(done))
+    if len(done) < plan.num_works:
+        raise ArchiveError(
+            f"{url} is not complete, {len(done)} of {plan.num_works} works are done: run its evaluate command again"
+        )
     return Evaluated(url, document, plan)
 
 

@@ -9,7 +9,7 @@ from jobs.spec import KINDS, SpecError, parse_job, read_job
 from ops.archive.layout import Reading
 from ops.codecs.bicubic import BicubicConfig
 from ops.images import FailureCode
-from pipelines.requests import ArchiveRequest, ReconstructRequest, RetryRequest, SealRequest
+from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest, RetryRequest, SealRequest
 
 EXAMPLES = Path(__file__).parents[1] / "jobs" / "examples"
 ARCHIVE = "kind: archive\nsource: photos\narchive: a.regrow\n"
@@ -20,7 +20,8 @@ GROW = "kind: reconstruct\narchive: a\ndestination: b\n"
 def test_there_is_an_example_of_each_kind(kind):
     job = read_job(str(EXAMPLES / f"{kind}.yaml"))
     assert isinstance(job, KINDS[kind])
-    assert job.archive == str(EXAMPLES / "photos.regrow")
+    place = job.target if isinstance(job, EvaluateRequest) else job.archive
+    assert place == str(EXAMPLES / "photos.regrow")
 
 
 def test_the_example_of_archiving_shows_every_field_at_its_default():
@@ -70,7 +71,7 @@ def test_beside_a_job_file_on_s3_paths_are_on_s3():
         ("", "a job file is a mapping that begins with `kind:`"),
         ("- a", "a job file is a mapping"),
         ("kind: [", "not YAML in line 1"),
-        ("source: a", "kind is missing: write archive, reconstruct, retry or seal"),
+        ("source: a", "kind is missing: write archive, reconstruct, evaluate, retry or seal"),
         ("kind: archiv", "kind is 'archiv' (did you mean archive?)"),
         ("kind: archive\narchive: a", "field source is missing"),
         ("kind: archive\nsource: ''\narchive: a", "source is empty: name a folder, a file or a URL"),

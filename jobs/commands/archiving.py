@@ -50,20 +50,32 @@ def archive(
     changed: Annotated[Changed, typer.Option(help="Images that changed since they were archived.")] = "refuse",
     all_files: Annotated[bool, typer.Option("--all-files", help="Also files not named like images.")] = False,
     no_seal: Annotated[bool, typer.Option("--no-seal", help="Leave the merging to `regrow seal`.")] = False,
+    score: Annotated[
+        bool, typer.Option("--score", help="Judge each thumbnail while its original is at hand; see `regrow evaluate`.")
+    ] = False,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", show_default="regrow", help="How --score takes scores.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="A,B,...", show_default="all", help="Only these columns of it.")
+    ] = None,
     address: Address = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Archive every image of a source, finish what was begun, or add what is new."""
     from jobs.output import Show
-    from jobs.requests import archive_request
+    from jobs.requests import archive_request, score_request
     from jobs.running import perform
 
     given = {
         "background": background, "metadata": metadata, "max_pixels": max_pixels, "max_side": max_side,
         "max_encoded_bytes": max_encoded_bytes,
     }  # fmt: skip
-    rest = {"changed": changed, "all_files": all_files, "seal": not no_seal, "address": address}
+    rest = {
+        "changed": changed, "all_files": all_files, "seal": not no_seal, "address": address,
+        "score": score_request(protocol, metrics, wanted=score),
+    }  # fmt: skip
     request = archive_request(source, archive, codec, given, **rest)
     return perform(request, Show(command=context.obj, json=json, quiet=quiet))
 

@@ -72,15 +72,22 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="RUN_A", help="An evaluation's folder or URL.")],
     second: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one, by the same protocol.")],
     *,
+    to: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a page of the comparison here, in place of an older one.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Compare two evaluations, image by image."""
     from jobs.comparing import compare_runs
-    from jobs.output import write_json, write_lines
+    from jobs.output import write_lines, write_lines_as_they_are
+    from jobs.report.runs import comparison_json, comparison_lines, comparison_page
+    from ops.stores import absolute, open_store
 
     found = compare_runs(first, second)
+    if to is not None:
+        open_store(absolute(to)).put(absolute(to), comparison_page(found).encode())
     if json:
-        write_json(found)
+        write_lines_as_they_are([comparison_json(found).rstrip()])
     else:
-        write_lines(found.lines)
+        write_lines(comparison_lines(found))
     return 0

@@ -65,9 +65,9 @@ def timings_table(findings: Findings) -> Told:
     rows = [
         [
             Cell(text=one.codec),
-            Cell(text=_seconds(one.down_seconds, one.megapixels)),
-            Cell(text=_seconds(one.up_seconds, one.megapixels)),
-            Cell(text=_seconds(one.down_seconds + one.up_seconds, one.megapixels)),
+            Cell(text=_seconds(one.down_seconds)),
+            Cell(text=_seconds(one.up_seconds)),
+            Cell(text=_seconds(one.down_seconds + one.up_seconds)),
             Cell(text=f"{one.parameters / 1e6:,.2f} M" if one.parameters else NONE),
             Cell(text=f"{one.trainable / 1e6:,.2f} M" if one.trainable else NONE),
             Cell(text=f"{one.num_images:,}", small=f"{one.megapixels:,.1f} megapixels"),
@@ -117,5 +117,5 @@ def _beside(one: CandidateNumbers) -> float | None:
     return one.beside_bytes * 8 / one.pixels if one.pixels else None
 
 
-def _seconds(seconds: float, megapixels: float) -> str:
-    return f"{seconds / megapixels:.3g} s" if megapixels else NONE
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3g} s"

@@ -27,7 +27,7 @@ from jobs.report.words import bits, called, number
 from ops.evaluation.document import Candidate
 from ops.statistics import Numbers
 
-LEFT = 132  # for names of candidates
+LEFT = 152  # for names of candidates
 ROW = 24
 DOTS = 60  # up to so many images each is a dot; beyond, a histogram
 BINS = 48
@@ -39,7 +39,7 @@ _RAMP = np.array([(12, 8, 48), (92, 22, 110), (184, 52, 88), (242, 132, 40), (25
 
 def series(candidate: Candidate) -> str:
     """Return the class of a candidate's colour."""
-    return _SERIES.get(candidate.format, "s4")
+    return "s4" if candidate.kind == "codec" else _SERIES.get(candidate.format, "s4")
 
 
 def rate_chart(measured: Measured, metric: MetricFacts) -> str:

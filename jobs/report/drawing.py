@@ -85,8 +85,8 @@ def mark(shape: str, x: float, y: float, look: str, words: str) -> str:
     if shape == "diamond":
         path = f"M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"
         return f'<path class="{look} disc" d="{path}">{name}</path>'
-    kind, radius = ("disc", 2) if shape == "dot" else (shape, 4)
-    return f'<circle class="{look} {kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{name}</circle>'
+    radius = 2.5 if shape == "dot" else 4
+    return f'<circle class="{look} {shape}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{name}</circle>'
 
 
 def shortened(words: str, most: int) -> str:
@@ -104,6 +104,6 @@ def _even_ticks(low: float, high: float) -> list[float]:
 
 def _decade_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1,) if high / low > 200 else (1, 2, 5)
+    steps = (1,) if high / low > 200 else (1, 2, 5) if high / low > 10 else (1, 1.5, 2, 3, 4, 6, 8)
     ticks = [times * 10.0**decade for decade in decades for times in steps]
     return [float(f"{tick:.6g}") for tick in ticks if low <= tick <= high]

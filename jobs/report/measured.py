@@ -83,6 +83,7 @@ class Lined(NamedTuple):
 
     present: NDArray[np.bool_]
     num_bytes: NDArray[np.int64]
+    pixels: NDArray[np.int64]
     larger: NDArray[np.bool_]
     scores: dict[str, Numbers]
     thumbnail: Numbers
@@ -119,6 +120,7 @@ class Aligned(NamedTuple):
     """A measurement together with the numbers of single images it was made of, in key order."""
 
     keys: list[str]
+    places: dict[str, int]
     lined: dict[str, Lined]
     measured: Measured
 
@@ -145,7 +147,7 @@ def measure(findings: Findings) -> Aligned:
         num_planned=findings.plan.num_images, num_images=len(keys), identical=identical, metrics=metrics,
         candidates=summed, against=_against(judging.candidates, lined, metrics, identical),
     )  # fmt: skip
-    return Aligned(key_list, lined, measured)
+    return Aligned(key_list, {key: place for place, key in enumerate(key_list)}, lined, measured)
 
 
 def number_pairs(
@@ -170,6 +172,7 @@ def _line_up(rows: pa.Table, places: NDArray[np.int64], num: int, columns: list[
     return Lined(
         present=_scattered(num, places, np.ones(len(places), bool), False),
         num_bytes=_scattered(num, places, _whole(rows["num_bytes"], -1), -1),
+        pixels=_scattered(num, places, _whole(_pixels(rows), -1), -1),
         larger=_scattered(num, places, rows["larger"].fill_null(False).to_numpy(), False),
         scores={name: _scattered(num, places, _floats(rows[name]), np.nan) for name in columns},
         thumbnail=_scattered(num, places, _floats(rows[THUMBNAIL]), np.nan),
@@ -195,7 +198,7 @@ def _sum_up(
         candidate=candidate, num_images=len(keys), num_kept=kept.num_rows, statuses=dict(sorted(statuses.items())),
         num_bytes=_total(kept["num_bytes"]), beside_bytes=_total(kept["beside_bytes"]),
         reference_bytes=_total(kept["reference_bytes"]),
-        pixels=_total(pc.multiply(kept["width"].cast(pa.int64()), kept["height"].cast(pa.int64()))),
+        pixels=_total(_pixels(kept)),
         num_larger=int(lined.larger.sum()), scores=dict(zip(lined.scores, summaries, strict=True)), thumbnail=thumbnail,
     )  # fmt: skip
 
@@ -241,6 +244,10 @@ def _against(
             )
         )
     return found
+
+
+def _pixels(rows: pa.Table) -> pa.ChunkedArray:
+    return pc.multiply(rows["width"].cast(pa.int64()), rows["height"].cast(pa.int64()))
 
 
 def _mean_map(cells: pa.ChunkedArray) -> NDArray[np.float64] | None:

@@ -14,7 +14,7 @@ UP, DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"  # which way a metric is b
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """Words in a table; `small` stands below them. Marks: best, larger, clear, soft."""
+    """Words in a table; `small`, of several lines perhaps, stands below. Marks: best, larger, soft, under (indented)."""
 
     text: str
     small: str = ""
@@ -80,23 +80,21 @@ def rates_table(measured: Measured) -> Told:
     return Told(title="Rates", headings=_headings(metrics), groups=[rows] if rows else [])
 
 
-def differences_table(measured: Measured) -> Told:
-    """Return the paired differences of each codec and everything it was compared with."""
+def differences_table(measured: Measured, codec: str) -> Told:
+    """Return the paired differences of a codec and everything it was compared with."""
     metrics = [one for one in measured.metrics if not one.of_set]
-    groups = [
-        [_difference_row(measured, against, metrics) for against in measured.others(one.candidate.name)]
-        for one in measured.of_kind("codec")
-    ]
+    rows = [_difference_row(measured, against, metrics) for against in measured.others(codec)]
     return Told(
-        title="Paired differences",
-        headings=["Codec less the other", "Bytes", *(arrow(one) for one in metrics)],
-        groups=[group for group in groups if group],
+        title=f"Paired differences: {codec} less the others",
+        headings=[codec, "Bytes", *(arrow(one) for one in metrics)],
+        groups=[rows] if rows else [],
         notes=[
             "Over the images that both have a number of: mean difference, its 95 % interval, images on which the codec "
             "is better, equal, worse, and the probability p of such a difference by chance. Bold where interval and "
-            "test agree that it is one. Many comparisons stand here: one in twenty would look clear by chance alone.",
+            "test agree that it is one. Many comparisons stand here: one in twenty would look clear by chance alone. "
+            "Bytes: those of the other over those of the codec.",
         ],
-    )  # fmt: skip
+    )
 
 
 def spread_table(measured: Measured, codec: CandidateNumbers) -> Told:
@@ -181,7 +179,7 @@ def _difference_row(measured: Measured, against: Against, metrics: list[MetricFa
     other = measured.candidates[against.other].candidate
     ratio = NONE if against.byte_ratio is None else f"{against.byte_ratio:.2f} times"
     return [
-        Cell(text=f"{against.codec} less {called(other)}"),
+        Cell(text=f"less {called(other)}"),
         Cell(text=ratio, mark="" if against.fits else "larger"),
         *(difference_cell(against.scores[metric.column], metric) for metric in metrics),
     ]
@@ -191,15 +189,15 @@ def difference_cell(pairing: Pairing, metric: MetricFacts) -> Cell:
     """Return a paired difference with everything that it stands on."""
     if not pairing.num:
         return Cell(text=NONE, small="no image has both", mark="soft")
-    ends = f"{number(pairing.interval.low, metric.digits)} to {number(pairing.interval.high, metric.digits)}, " if (
+    ends = f"{number(pairing.interval.low, metric.digits)} to {number(pairing.interval.high, metric.digits)}" if (
         pairing.interval
-    ) else "too few for an interval, "  # fmt: skip
+    ) else "too few for an interval"  # fmt: skip
     chance = "p < 0.001" if (pairing.probability or 0) < 0.001 else f"p = {pairing.probability:.3f}"
     unpaired = pairing.num_first_only + pairing.num_second_only
     alone = f", {unpaired:,} unpaired" if unpaired else ""
     return Cell(
         text=number(pairing.difference, metric.digits, signed=True),
-        small=f"{ends}{pairing.wins:,}/{pairing.ties:,}/{pairing.losses:,}, {chance}, n = {pairing.num:,}{alone}",
+        small=f"{ends}\n{pairing.wins:,}/{pairing.ties:,}/{pairing.losses:,}, {chance}\nn = {pairing.num:,}{alone}",
         mark="best" if pairing.is_clear() else "",
     )
 

@@ -85,7 +85,7 @@ def _verdict(findings: Findings, aligned: Aligned, codec: CandidateNumbers) -> V
     rivals = [rival for metric in metrics if (rival := best_rival(measured, name, metric))]
     bad = bad_images(aligned, codec, metrics[-1])
     paragraphs = [
-        ("How good", _how_good(codec, metrics)),
+        ("How good", _how_good(findings, codec, metrics)),
         ("Compared with what", _compared(measured, name, metrics, rivals)),
         ("The strongest case against it", _case_against(measured, codec, bad)),
         ("Which images are bad", bad.words()),
@@ -132,30 +132,29 @@ def _without_scores(findings: Findings, measured: Measured, codec: CandidateNumb
 def _headline(codec: CandidateNumbers, metrics: list[MetricFacts], rivals: list[_Rival]) -> str:
     name = codec.candidate.name
     num = max(codec.scores[metric.column].num for metric in metrics)
-    parts = [_short(name, rival) for rival in rivals]
+    parts = [_short(rival) for rival in rivals]
     if not parts:
         means = [f"{one.heading} {with_unit(codec.scores[one.column].mean, one)}" for one in metrics]
         parts = [f"{listed(means)}, with nothing at the same bytes to compare it with"]
     return f"{name} at {bits(codec.bits_per_pixel)} bits per pixel, {images(num)}: {'; '.join(parts)}."
 
 
-def _short(name: str, rival: _Rival) -> str:
+def _short(rival: _Rival) -> str:
     metric, pairing = rival.metric, rival.pairing
     if pairing.num < FEWEST:
         return f"too few images to compare it with {rival.name} by {metric.heading}"
     if not pairing.is_clear():
         return f"no difference from {rival.name} by {metric.heading} that these images show"
-    better, worse = (name, rival.name) if rival.codec_is_better else (rival.name, name)
-    same = "" if rival.codec_is_better else " at the same bytes"
-    than = f" than {worse}" if rival.codec_is_better else ""
+    better = "it" if rival.codec_is_better else f"{rival.name} at the same bytes"
+    than = f" than {rival.name}" if rival.codec_is_better else ""
     trained = ", which it was trained on," if rival.codec_is_better and rival.trained else ""
     if metric.unit:
         return (
-            f"{better}{same} is closer{than} by {with_unit(abs(pairing.difference or 0), metric)} of {metric.heading}"
+            f"{better} is closer{than} by {with_unit(abs(pairing.difference or 0), metric)} of {metric.heading}"
         )
     first, second = _means(rival)
     look = "looks" if metric.name.startswith(PERCEPTUAL) else "is"
-    return f"{better}{same} {look} closer{than}: {metric.heading}{trained} {first} against {second}"
+    return f"{better} {look} closer{than}: {metric.heading}{trained} {first} against {second}"
 
 
 def _means(rival: _Rival) -> tuple[str, str]:
@@ -166,11 +165,14 @@ def _means(rival: _Rival) -> tuple[str, str]:
     return number(first, digits), number(second, digits)
 
 
-def _how_good(codec: CandidateNumbers, metrics: list[MetricFacts]) -> str:
+def _how_good(findings: Findings, codec: CandidateNumbers, metrics: list[MetricFacts]) -> str:
     smaller = smaller_words(codec)
     beside = ""
     if codec.beside_bytes:
         beside = f" Alpha and extras take {bits(codec.beside_bytes * 8 / codec.pixels)} bits per pixel more."
+    if findings.archive_bytes is not None and findings.archive_pixels:
+        whole = findings.archive_bytes * 8 / findings.archive_pixels
+        beside += f" In all, with container and catalog the archive takes {bits(whole)}."
     scores = [_score_words(codec, metric) for metric in metrics]
     return (
         f"{codec.candidate.name} keeps {bits(codec.bits_per_pixel)} bits per pixel{f', {smaller}' if smaller else ''}."

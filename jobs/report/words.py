@@ -17,7 +17,7 @@ def called(candidate: Candidate) -> str:
         return candidate.name
     name = FORMATS.get(candidate.format, candidate.format or candidate.name)
     if candidate.kind == "rate":
-        return f"{name} at {candidate.rate:g} bits per pixel"
+        return f"{name} at {candidate.rate:g} bit{'' if candidate.rate == 1 else 's'} per pixel"
     return f"{name} after a downscale" if candidate.down else name
 
 

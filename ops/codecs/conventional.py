@@ -97,6 +97,7 @@ class JxlConfig(ConventionalConfig, tag="jxl", frozen=True, kw_only=True):
         return super().load(runtime)
 
     def write(self, small: Pixels, xmp: bytes) -> tuple[bytes, str]:
-        """Return a lossy JPEG XL."""
-        image = Image.fromarray(small)
-        return save_image(image, "JXL", quality=self.quality, effort=self.effort, num_threads=1, xmp=xmp), "image/jxl"
+        """Return a JPEG XL, lossy but for quality 100."""
+        # The plug-in takes 100 for lossless, and libjxl refuses that beside a lossy setting.
+        how = {"lossless": True} if self.quality == 100 else {"quality": self.quality}
+        return save_image(Image.fromarray(small), "JXL", **how, effort=self.effort, num_threads=1, xmp=xmp), "image/jxl"

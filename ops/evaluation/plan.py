@@ -135,7 +135,7 @@ class _Writer:
         name = f"{ordinal:08d}-{_digest(encoded)}"
         self._digest.update(f"{name}\n".encode())
         self._held.append({"id": name, "num_images": len(pairs), "num_bytes": num_bytes, "pairs": encoded})
-        self._keys += [hashlib.sha256(pair.key.encode()).digest() for pair in pairs]
+        self._keys += [_hash(pair.key) for pair in pairs]
         self._num_works += 1
         if len(self._held) == WORKS_PER_FILE:
             self._flush()
@@ -155,12 +155,28 @@ class _Writer:
     def finish(self, notes: list[str]) -> EvaluationPlan:
         if self._held:
             self._flush()
-        # Over hashes of keys, so that fifty million of them can be sorted in memory.
-        images = hashlib.sha256(b"".join(sorted(self._keys))).hexdigest()
         return EvaluationPlan(
-            files=self._files, num_works=self._num_works, num_images=len(self._keys), images_digest=images,
+            files=self._files, num_works=self._num_works, num_images=len(self._keys),
+            images_digest=_images_digest(self._keys),
             digest=self._digest.hexdigest(), notes=notes,
         )  # fmt: skip
+
+
+def plan_of_keys(keys: Iterable[str], num_works: int) -> EvaluationPlan:
+    """Return what a plan would say of images whose scores were taken without one, while their archive was made."""
+    hashes = [_hash(key) for key in keys]
+    return EvaluationPlan(
+        files=[], num_works=num_works, num_images=len(hashes), images_digest=_images_digest(hashes), digest=""
+    )
+
+
+def _hash(key: str) -> bytes:
+    # So that fifty million keys can be sorted in memory.
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _images_digest(hashes: list[bytes]) -> str:
+    return hashlib.sha256(b"".join(sorted(hashes))).hexdigest()
 
 
 def _digest(encoded: bytes) -> str:

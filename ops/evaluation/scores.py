@@ -76,6 +76,9 @@ FIXED = pa.schema(
 )
 
 
+_WORK = pa.field("work", pa.string())
+
+
 def schema_of(columns: Sequence[str]) -> pa.Schema:
     """Return the columns of a score file: the fixed ones, and a double for each metric, null where it has no number."""
     return pa.schema([*FIXED, *(pa.field(name, pa.float64()) for name in columns)])
@@ -110,26 +113,39 @@ def finished_works(url: str) -> pa.Array:
 def read_scores(url: str, columns: Sequence[str], candidates: Sequence[str]) -> pa.Table:
     """Return all score rows sorted by key (its UTF-8 bytes), then in the order of the candidates.
 
-    So the table is the same for any number of workers and in whatever order they came to their ends.
+    So the table is the same for any number of workers and in whatever order they came to their ends. Where scores were
+    taken while an archive was made, an image may have rows of several generations: as in its catalog, the newest good
+    one counts, or the newest.
     """
     schema = schema_of(columns)
-    found = list(_stored(url))
     with ThreadPoolExecutor(READERS_AT_ONCE) as pool:
-        tables = list(pool.map(lambda stored: _read(url, stored, schema), found))
-    table = pa.concat_tables([schema.empty_table(), *tables])
-    order = pc.index_in(table["candidate"], value_set=pa.array(candidates, pa.string()))
-    # Arrow compares strings by their bytes.
-    places = pc.sort_indices(
-        pa.table({"key": table["key"], "order": order}), sort_keys=[("key", "ascending"), ("order", "ascending")]
-    )
-    return table.take(places).combine_chunks()
+        tables = list(pool.map(lambda stored: _read(url, stored, schema), list(_stored(url))))
+    table = pa.concat_tables([schema.append(_WORK).empty_table(), *tables])
+    table = table.append_column("order", pc.index_in(table["candidate"], value_set=pa.array(candidates, pa.string())))
+    table = table.append_column("good", pc.equal(table["status"], OK))
+    # Arrow compares strings by their bytes; works of later generations have later names.
+    order = [(name, "ascending") for name in ("key", "order", "good", "work")]
+    table = table.sort_by(order).combine_chunks()
+    return table.filter(_last_of_each(table)).select(schema.names).combine_chunks()
+
+
+def _last_of_each(table: pa.Table) -> pa.Array:
+    """Return which rows are the last of their key and candidate."""
+    if table.num_rows == 0:
+        return pa.array([], pa.bool_())
+    differs = [
+        pc.not_equal(table[name].slice(0, table.num_rows - 1), table[name].slice(1)).combine_chunks()
+        for name in ("key", "order")
+    ]
+    return pa.concat_arrays([pc.or_(*differs), pa.array([True])])
 
 
 def _read(url: str, stored: Stored, schema: pa.Schema) -> pa.Table:
     try:
-        return pq.read_table(io.BytesIO(open_store(url).read(stored.url)), use_threads=False).cast(schema)
+        table = pq.read_table(io.BytesIO(open_store(url).read(stored.url)), use_threads=False).cast(schema)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ArchiveError(f"{stored.url} is damaged ({error}): remove it and run the same command again") from error
+    return table.append_column(_WORK, pa.array([_name(stored)] * table.num_rows, pa.string()))
 
 
 def _stored(url: str) -> Iterator[Stored]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ops.codecs.base import Runtime
 from ops.metrics.base import MetricConfig, Unavailable
+from ops.metrics.sharing import blocks, positions_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,15 +65,15 @@ class Dists:
     def __init__(self, network: "TappedNetwork", alpha: "Sequence[Tensor]", beta: "Sequence[Tensor]") -> None:
         self.network, self._alpha, self._beta = network, alpha, beta
 
-    def prepare(self, layer: int, reference: "Tensor") -> "Rows":  # noqa: ARG002  every layer alike
-        return rows_of(reference)
+    def prepare(self, layer: int, reference: "Tensor") -> "Summed":  # noqa: ARG002  every layer alike
+        return summed(reference)
 
     def compare(self) -> "Similarity":
         return Similarity(self._alpha, self._beta)
 
 
-class Rows(NamedTuple):
-    """Features (positions, channels) as float64, with their sums and those of their squares per channel."""
+class Summed(NamedTuple):
+    """Features (positions, channels), with their sums and those of their squares per channel as float64."""
 
     features: "Tensor"
     sums: "Tensor"
@@ -87,13 +88,13 @@ class Similarity:
         self._sums: list[list[Tensor] | None] = [None] * len(CHANNELS)
         self._positions = [0] * len(CHANNELS)
 
-    def add(self, layer: int, reference: Rows, reconstruction: "Tensor") -> None:
-        rows = rows_of(reconstruction)
-        products = (reference.features * rows.features).sum(0)
-        new = [reference.sums, rows.sums, reference.squares, rows.squares, products]
+    def add(self, layer: int, reference: Summed, reconstruction: "Tensor") -> None:
+        other = summed(reconstruction)
+        products = summed_products(reference.features, other.features)
+        new = [reference.sums, other.sums, reference.squares, other.squares, products]
         so_far = self._sums[layer]
         self._sums[layer] = new if so_far is None else [a + b for a, b in zip(so_far, new, strict=True)]
-        self._positions[layer] += len(rows.features)
+        self._positions[layer] += len(other.features)
 
     def finish(self) -> float:
         return math.fsum(self._layer(layer) for layer in range(len(CHANNELS)))
@@ -112,7 +113,14 @@ class Similarity:
         return (self._alpha[layer] * (1 - texture) + self._beta[layer] * (1 - structure)).sum().item()
 
 
-def rows_of(features: "Tensor") -> Rows:
+def summed(features: "Tensor") -> Summed:
     """Return features (1, channels, height, width) position by position, with their sums."""
-    rows = features[0].movedim(0, -1).flatten(0, 1).double()
-    return Rows(rows, rows.sum(0), rows.square().sum(0))
+    positions = positions_of(features)
+    sums = [block.double().sum(0) for block in blocks(positions)]
+    return Summed(positions, sum(sums[1:], sums[0]), summed_products(positions, positions))
+
+
+def summed_products(x: "Tensor", y: "Tensor") -> "Tensor":
+    """Return the sum of products of features (positions, channels), per channel as float64."""
+    sums = [(a.double() * b.double()).sum(0) for a, b in zip(blocks(x), blocks(y), strict=True)]
+    return sum(sums[1:], sums[0])

@@ -1,9 +1,11 @@
 """LPIPS v0.1, with linear heads (Zhang, Isola, Efros, Shechtman, Wang 2018, CVPR, equation 1)."""
 
+import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ops.codecs.base import Runtime
 from ops.metrics.base import MetricConfig, Unavailable
+from ops.metrics.sharing import blocks, positions_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +68,8 @@ class Lpips:
         self.network, self.backbone, self._heads = network, backbone, heads
 
     def prepare(self, layer: int, reference: "Tensor") -> "Tensor | None":
-        """Return the features of unit length in each position; the picture itself is not compared."""
-        return of_unit_length(reference) if layer else None
+        """Return the features position by position; the picture itself is not compared."""
+        return positions_of(reference) if layer else None
 
     def compare(self) -> "Distance":
         return Distance(self._heads)
@@ -78,21 +80,22 @@ class Distance:
 
     def __init__(self, heads: "Sequence[Tensor]") -> None:
         self._heads = heads
-        self._sums = [0.0] * len(heads)
+        self._sums: list[Tensor | float] = [0.0] * len(heads)
         self._positions = [0] * len(heads)
 
     def add(self, layer: int, reference: "Tensor | None", reconstruction: "Tensor") -> None:
         if reference is None:
             return
-        squares = of_unit_length(reconstruction).sub_(reference).square_()
-        weighted = squares.movedim(1, -1) @ self._heads[layer - 1]
-        self._sums[layer - 1] += weighted.double().sum().item()
-        self._positions[layer - 1] += weighted.numel()
+        head = self._heads[layer - 1]
+        for x, y in zip(blocks(reference), blocks(positions_of(reconstruction)), strict=True):
+            squares = of_unit_length(x).sub_(of_unit_length(y)).square_()
+            self._sums[layer - 1] += (squares @ head).double().sum()
+        self._positions[layer - 1] += len(reference)
 
     def finish(self) -> float:
-        return sum(total / count for total, count in zip(self._sums, self._positions, strict=True))
+        return math.fsum(float(total) / count for total, count in zip(self._sums, self._positions, strict=True))
 
 
 def of_unit_length(features: "Tensor") -> "Tensor":
-    """Return features (1, channels, height, width) divided by their length over the channels."""
-    return features / (features.square().sum(1, keepdim=True).sqrt_().add_(EPSILON))
+    """Return features (positions, channels) divided by their length over the channels."""
+    return features / features.square().sum(1, keepdim=True).sqrt_().add_(EPSILON)

@@ -37,9 +37,11 @@ class AlexNet(TappedNetwork):
 
 
 def load_alexnet(tensors: Mapping[str, Tensor], device: str) -> AlexNet:
-    """Return the network with the tensors `convs.*` of the weights lpips-alex, as float32. Raises WeightsError."""
+    """Return the network with the tensors `convs.*` of the weights lpips-alex, as float32. Raises Unavailable."""
     convs = {name: tensor for name, tensor in tensors.items() if name.startswith("convs.")}
-    network = load_strictly(AlexNet(), convs, "lpips-alex", device)
+    with torch.device("meta"):
+        network = AlexNet()
+    network = load_strictly(network, convs, "lpips-alex", device)
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 

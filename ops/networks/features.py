@@ -42,8 +42,10 @@ class Extractor:
 
 def load_inception(tensors: Mapping[str, Tensor], name: str, device: str) -> Extractor:
     """Return Inception-v3's 2048 features before its classifier. Raises Unavailable; `name` is that of the weights."""
-    network = load_strictly(InceptionV3(), tensors, name, device)
-    return Extractor("inception-2015", lambda pixels: network(pixels)[0], device)
+    with torch.device("meta"):
+        network = InceptionV3()
+    loaded = load_strictly(network, tensors, name, device)
+    return Extractor("inception-2015", lambda pixels: loaded(pixels)[0], device)
 
 
 def load_vgg16_means(tensors: Mapping[str, Tensor], device: str) -> Extractor:

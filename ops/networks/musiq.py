@@ -36,7 +36,9 @@ class MusiqScores:
     """Scores an image by itself."""
 
     def __init__(self, tensors: Mapping[str, Tensor], name: str, device: str) -> None:
-        self._network = load_strictly(Musiq(), tensors, name, device)
+        with torch.device("meta"):
+            network = Musiq()
+        self._network = load_strictly(network, tensors, name, device)
         self._device = device
 
     @torch.inference_mode()

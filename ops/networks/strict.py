@@ -16,13 +16,14 @@ Network = TypeVar("Network", bound=nn.Module)
 def load_strictly(network: Network, tensors: Mapping[str, Tensor], name: str, device: str) -> Network:
     """Return the network with these weights as float32 on a device, to infer only. Raises Unavailable.
 
-    `name` is that of the weights. Every tensor of the network must be there in its shape, and no other.
+    `name` is that of the weights. Every tensor of the network must be there in its shape, and no other. The network
+    may be made on the device `meta`, which spares it random tensors.
     """
     if wrong := misfit(network, tensors):
         raise Unavailable(
             f"the weights {name} do not fit: {wrong}; run `regrow weights pull {name}` for the right ones"
         )
-    network.load_state_dict({key: tensor.to(torch.float32) for key, tensor in tensors.items()})
+    network.load_state_dict({key: tensor.to(torch.float32) for key, tensor in tensors.items()}, assign=True)
     return network.requires_grad_(False).eval().to(device)
 
 

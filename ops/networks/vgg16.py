@@ -36,9 +36,11 @@ class Vgg16(TappedNetwork):
 
 
 def load_vgg16(tensors: Mapping[str, Tensor], device: str, pooling: Pooling = "max") -> Vgg16:
-    """Return the network with the tensors `convs.*` of the weights lpips-vgg, as float32. Raises WeightsError."""
+    """Return the network with the tensors `convs.*` of the weights lpips-vgg, as float32. Raises Unavailable."""
     convs = {name: tensor for name, tensor in tensors.items() if name.startswith("convs.")}
-    network = load_strictly(Vgg16(pooling), convs, "lpips-vgg", device)
+    with torch.device("meta"):
+        network = Vgg16(pooling)
+    network = load_strictly(network, convs, "lpips-vgg", device)
     # A CPU convolves a third faster with channels last.
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 

@@ -1,4 +1,5 @@
-# Set-up, tests and checks. `make help` says what there is; nothing outside this folder is written.
+# Set-up, tests and checks. `make help` says what there is; nothing outside this folder is written but the weights of
+# metrics, once, into the user's cache (`regrow weights list` says where).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 # Two set-ups at once would write the same .venv; with -j the targets still follow one another.
@@ -46,6 +47,7 @@ $(FULL): $(PINS)
 	@$(make_venv)
 	@echo "Installing regrow with torch and the tools of developers into .venv (once, some minutes) ..."
 	@$(call install,ray$(,)codecs$(,)formats$(,)dev)
+	@.venv/bin/regrow weights pull --quiet
 	@touch $(DEMO) $@
 
 , := ,

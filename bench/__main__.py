@@ -1,4 +1,4 @@
-"""Runs benchmarks and prints their tables: `python -m bench [throughput memory resume lookup scale] [--quick]`."""
+"""Runs benchmarks and prints their tables: `python -m bench [throughput memory ... judging] [--quick]`."""
 
 import argparse
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from msgspec.structs import fields, replace
 
 from bench.report import Table, heading, machine, save
 
-BENCHMARKS = ("throughput", "memory", "resume", "lookup", "scale")
+BENCHMARKS = ("throughput", "memory", "resume", "lookup", "scale", "judging")
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "images": (int, "how many images (throughput: photographs; resume, lookup, scale: keys)"),
     "copies": (int, "throughput: how often each photograph is archived"),

@@ -107,7 +107,7 @@ class Judge:
         height, width = reference.shape[:2]
         taken: set[tuple[str, int]] = set()
         for config, metric in self._sets:
-            if (metric.extractor, config.patch) in taken:
+            if (metric.extractor, config.patch) in taken or min(height, width) < config.smallest_side:
                 continue
             taken.add((metric.extractor, config.patch))
             threshold = int(self._judging.shares.get(str(config.patch), 1.0) * EVERY_RANK)

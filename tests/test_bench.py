@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import lookup, memory, report, resume, scale, throughput
+from bench import judging, lookup, memory, report, resume, scale, throughput
 from bench.children import call
 from bench.report import Table
 from bench.synthetic import photo_key
@@ -29,6 +29,13 @@ def test_throughput_gives_a_ratio_and_says_where_the_time_went():
     assert re.search(r"ratio: median \d+\.\d%", text)
     assert re.search(r"\| bare \| encode \| \d+\.\d% ", text)
     assert "8 chunks, " in text
+
+
+@pytest.mark.ray
+def test_judging_gives_a_ratio_the_same_scores_on_both_sides_and_a_rate_of_each_metric():
+    ratios, rates = judging.measure(judging.QUICK)
+    assert re.search(r"ratio: median \d+\.\d%", shown([ratios, rates]))
+    assert [row[0] for row in rates.rows] == list(judging.QUICK.metrics)
 
 
 @pytest.mark.ray

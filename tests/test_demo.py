@@ -26,7 +26,11 @@ def tour(tmp_path, monkeypatch, capsys):
 @pytest.mark.usefixtures("ray_here")
 def test_the_tour_ends_with_a_page_of_every_photograph_and_can_be_taken_again(tour, tmp_path):
     assert len(SAMPLES) == 6
-    assert "6 photographs archived and regrown" in tour()
+    said = tour()
+    assert "6 photographs archived and regrown" in said
+    [report] = (tmp_path / "samples.regrow" / "evaluations").glob("*/report.html")
+    assert f"the report    {report}" in said
+    assert "Verdict" in report.read_text()
     page = (tmp_path / "index.html").read_text()
     for name in ("PSNR", "SSIM"):
         assert len(re.findall(rf"{name} <b>[0-9]+[.][0-9]+", page)) == len(SAMPLES)

@@ -164,6 +164,10 @@ def test_a_file_is_pulled_from_where_the_user_says_and_then_lies_in_the_cache(ca
     assert [path.name for path in cache.iterdir()] == ["made-up.safetensors"]
 
 
+def test_the_same_tensors_are_the_same_file():
+    assert len({encode(made_up(), dict(sorted(TENSORS.items(), reverse=turned))) for turned in (True, False) * 4}) == 1
+
+
 def test_a_folder_is_searched_for_the_file_the_archive_or_a_copy_of_a_cache(cache, source, tmp_path, monkeypatch):
     for _ in range(3):
         (pulled,) = pull(["made-up"], str(source.parent))

@@ -5,6 +5,8 @@ from jobs.report.findings import Findings
 from jobs.report.measured import CandidateNumbers, Measured
 from jobs.report.tables import Cell, Told
 from jobs.report.words import NONE, between, bits, number, reasons
+from jobs.words import plain
+from ops.statistics import Summary
 
 FIRST_FAILURES = 50
 
@@ -14,8 +16,8 @@ def thumbnails_table(measured: Measured) -> Told:
     rows = [
         [
             Cell(text=one.candidate.name),
-            Cell(text=f"{number(one.thumbnail.mean, 2)} dB", small=between(one.thumbnail.interval, 2)),
-            Cell(text=number(one.thumbnail.worst, 2), small=one.thumbnail.worst_key or ""),
+            _thumbnail_cell(one.thumbnail),
+            Cell(text=_worst(one.thumbnail), small=plain(one.thumbnail.worst_key or "")),
             Cell(text=f"{one.thumbnail.num:,} of {one.thumbnail.num_images:,}"),
         ]
         for one in measured.of_kind("codec")
@@ -27,6 +29,17 @@ def thumbnails_table(measured: Measured) -> Told:
         groups=[rows] if rows else [],
         notes=["Against the original shrunk by bicubic to the same size: what hidden detail costs the small picture."],
     )
+
+
+def _thumbnail_cell(summary: Summary) -> Cell:
+    if summary.num_infinite == summary.num:
+        return Cell(text="infinite", small="the same to the last pixel")
+    exact = f", {summary.num_infinite:,} infinite" if summary.num_infinite else ""
+    return Cell(text=f"{number(summary.mean, 2)} dB", small=between(summary.interval, 2) + exact)
+
+
+def _worst(summary: Summary) -> str:
+    return "infinite" if summary.num_infinite == summary.num else number(summary.worst, 2)
 
 
 def archive_table(findings: Findings, measured: Measured) -> Told:

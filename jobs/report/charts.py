@@ -133,7 +133,13 @@ def _curve_mark(one: CandidateNumbers, metric: MetricFacts, x: Axis, y: Axis) ->
     candidate, rate, mean = one.candidate, one.bits_per_pixel or 1, _mean(one, metric) or 0
     words = f"{called(candidate)}: {number(mean, metric.digits)} at {bits(rate)} bits per pixel"
     shape = {"codec": "diamond", "rate": "dot"}.get(candidate.kind, "ring" if candidate.down else "disc")
-    return mark(shape, x.place(rate), y.place(mean), series(candidate), words)
+    drawn = mark(shape, x.place(rate), y.place(mean), series(candidate), words)
+    if candidate.kind != "codec":
+        return drawn
+    # Beside its mark, on the side that has room.
+    right = x.place(rate) < (x.start + x.end) / 2
+    beside = x.place(rate) + (11 if right else -11)
+    return drawn + text(beside, y.place(mean) + 4, shortened(candidate.name, 24), "start" if right else "end")
 
 
 def _curve_words(shown: Sequence[CandidateNumbers], metric: MetricFacts) -> str:

@@ -19,9 +19,9 @@ from ops.metrics.base import SetMetricConfig
 BESIDE = ("error_map", "missing")  # columns of the table that have no place of their own in a CSV
 
 
-def write_report(findings: Findings) -> dict[str, str]:
-    """Return the text of each file of a report, by its name; all of it is UTF-8."""
-    aligned = measure(findings)
+def write_report(findings: Findings, aligned: Aligned | None = None) -> dict[str, str]:
+    """Return the text of each file of a report, by its name; all of it is UTF-8. Measures unless that was done."""
+    aligned = aligned or measure(findings)
     told = verdicts(findings, aligned)
     return {
         "report.html": render_html(findings, aligned, told),

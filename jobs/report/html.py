@@ -2,7 +2,7 @@
 
 from html import escape
 
-from jobs.report.tables import Cell, Told
+from jobs.report.tables import BREAK, Cell, Told
 from jobs.words import plain
 
 
@@ -47,6 +47,7 @@ def _row(row: list[Cell]) -> str:
 
 
 def _cell(cell: Cell, tag: str) -> str:
-    small = f"<small>{escaped(cell.small)}</small>" if cell.small else ""
+    lines = "<br>".join(escaped(line) for line in cell.small.split(BREAK))
+    small = f"<small>{lines}</small>" if lines else ""
     look = f' class="{cell.mark}"' if cell.mark else ""
     return f"<{tag}{look}>{escaped(cell.text)}{small}</{tag.split(maxsplit=1)[0]}>"

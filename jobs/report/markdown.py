@@ -8,6 +8,7 @@ from jobs.report.measured import Aligned
 from jobs.report.protocol import METHOD, codecs_table, facts_table, metrics_table, remarks
 from jobs.report.published import published_tables
 from jobs.report.tables import (
+    BREAK,
     Cell,
     Told,
     differences_table,
@@ -29,10 +30,10 @@ def render_markdown(findings: Findings, aligned: Aligned, told: list[Verdict]) -
     measured = aligned.measured
     tables = [
         summary_table(measured),
-        *published_tables(findings, measured),
         sets_table(findings, measured),
-        differences_table(measured),
+        *(differences_table(measured, codec.candidate.name) for codec in measured.of_kind("codec")),
         *(spread_table(measured, codec) for codec in measured.of_kind("codec")),
+        *published_tables(findings, measured),
         archive_table(findings, measured),
         thumbnails_table(measured),
         timings_table(findings),
@@ -73,5 +74,5 @@ def _verdict(verdict: Verdict) -> str:
 
 def _cell(cell: Cell) -> str:
     text = escaped(cell.text)
-    small = f" ({escaped(cell.small)})" if cell.small else ""
+    small = f" ({'; '.join(escaped(line) for line in cell.small.split(BREAK))})" if cell.small else ""
     return f"**{text}**{small}" if cell.mark == "best" else f"{text}{small}"

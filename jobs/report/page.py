@@ -75,10 +75,10 @@ def _numbers(findings: Findings, aligned: Aligned) -> list[str]:
     spreads = [spread_table(measured, codec) for codec in measured.of_kind("codec")]
     return [
         table(summary_table(measured)),
-        *(table(one) for one in published_tables(findings, measured)),
         table(sets_table(findings, measured)),
         *(table(differences_table(measured, one.candidate.name)) for one in measured.of_kind("codec")),
         *(table(one) for one in spreads),
+        *(table(one) for one in published_tables(findings, measured)),
         table(archive_table(findings, measured)),
         table(thumbnails_table(measured)),
         table(timings_table(findings)),

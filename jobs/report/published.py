@@ -4,8 +4,9 @@ from jobs.errors import UsageError
 from jobs.papers import PublishedRow, published
 from jobs.report.findings import Findings, SetScore
 from jobs.report.measured import CandidateNumbers, Measured, MetricFacts
+from jobs.report.printed import printed_storage, printed_times
 from jobs.report.tables import Cell, Told, arrow
-from jobs.report.words import number
+from jobs.report.words import number, numbered
 
 
 def published_tables(findings: Findings, measured: Measured) -> list[Told]:
@@ -22,7 +23,8 @@ def published_tables(findings: Findings, measured: Measured) -> list[Told]:
         found.append(_table(title, measured, beside, codec, findings))
         title = f"Not comparable with {name}: what papers printed by other protocols"
         found.append(_table(title, measured, apart, None, findings))
-    return [table for table in found if table.groups]
+    shown = [table for table in found if table.groups]
+    return [*shown, printed_times(), printed_storage()] if shown else []
 
 
 def _rows(data_set: str, scale: int) -> list[PublishedRow]:
@@ -52,12 +54,12 @@ def _table(
         ours = findings.document.judging.protocol.name
         protocols = sorted({row.protocol for row in rows})
         reason = f"Scored by {', '.join(protocols)}, not by {ours} as here: no number may be held beside ours."
-        notes = [*notes, reason]
+        notes = [reason, *notes]
     return Told(title=title, headings=["Method", "Printed in", *map(arrow, metrics)], groups=[told], notes=notes)
 
 
 def _source(row: PublishedRow, notes: list[str]) -> list[Cell]:
-    numbers = [_note(flag, notes) for flag in row.flags]
+    numbers = [numbered(flag, notes) for flag in row.flags]
     where = f"{row.paper}, {row.table}"
     marks = f"see {', '.join(numbers)}" if numbers else ""
     return [Cell(text=row.method), Cell(text=where, small=marks)]
@@ -65,17 +67,8 @@ def _source(row: PublishedRow, notes: list[str]) -> list[Cell]:
 
 def _score(row: PublishedRow, metric: MetricFacts, notes: list[str]) -> Cell:
     value, unsure = row.scores.get(metric.column), row.unsure.get(metric.column)
-    small = f"unsure, see {_note(unsure, notes)}" if unsure and value is not None else ""
+    small = f"unsure, see {numbered(unsure, notes)}" if unsure and value is not None else ""
     return Cell(text=number(value, metric.digits), small=small)
-
-
-def _note(words: str, notes: list[str]) -> str:
-    """Return the number of a note, which stands once however many rows it is of."""
-    numbered = [note.partition(" ")[2] for note in notes]
-    if words not in numbered:
-        notes.append(f"({len(notes) + 1}) {words}")
-        numbered.append(words)
-    return f"({numbered.index(words) + 1})"
 
 
 def _set(sets: dict[str, SetScore], metric: MetricFacts) -> float | None:

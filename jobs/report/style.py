@@ -21,6 +21,8 @@ nav { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 0 0 2rem; fon
 .wide thead th { color: var(--soft); font-size: .8125rem; vertical-align: bottom; white-space: normal;
   min-width: 5rem; }
 .wide th, .wide td { padding: .375rem 1.25rem .375rem 0; text-align: right; overflow-wrap: normal; }
+.wide td { white-space: nowrap; }
+.wide small, .wide.words td { white-space: normal; }
 .wide :is(th, td):first-child { text-align: left; color: var(--ink); white-space: normal; min-width: 9rem; }
 .wide.words td { text-align: left; max-width: 34rem; overflow-wrap: anywhere; }
 .wide thead th:first-child { color: var(--soft); }

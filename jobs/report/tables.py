@@ -8,13 +8,15 @@ from jobs.report.findings import Findings
 from jobs.report.measured import Against, CandidateNumbers, Measured, MetricFacts
 from jobs.report.verdict import trained_on
 from jobs.report.words import NONE, between, bits, called, number, reasons, times
+from jobs.words import plain
 from ops.statistics import Pairing, Summary
 
+BREAK = "\n"  # between the lines of a cell's small words
 UP, DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"  # which way a metric is better
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """Words in a table; `small`, of several lines perhaps, stands below. Marks: best, larger, soft, under (indented)."""
+    """Words in a table; `small`, of lines, stands below. Marks: best, larger, soft, under (indented)."""
 
     text: str
     small: str = ""
@@ -195,9 +197,10 @@ def difference_cell(pairing: Pairing, metric: MetricFacts) -> Cell:
     chance = "p < 0.001" if (pairing.probability or 0) < 0.001 else f"p = {pairing.probability:.3f}"
     unpaired = pairing.num_first_only + pairing.num_second_only
     alone = f", {unpaired:,} unpaired" if unpaired else ""
+    counted = f"{pairing.wins:,}/{pairing.ties:,}/{pairing.losses:,}, {chance}"
     return Cell(
         text=number(pairing.difference, metric.digits, signed=True),
-        small=f"{ends}\n{pairing.wins:,}/{pairing.ties:,}/{pairing.losses:,}, {chance}\nn = {pairing.num:,}{alone}",
+        small=BREAK.join([ends, counted, f"n = {pairing.num:,}{alone}"]),
         mark="best" if pairing.is_clear() else "",
     )
 
@@ -214,7 +217,7 @@ def _spread_row(metric: MetricFacts, summary: Summary, *, trained: bool) -> list
         Cell(text=number(summary.median, digits)),
         Cell(text=number(summary.deviation, digits)),
         Cell(text=quartiles if summary.num else NONE),
-        Cell(text=number(summary.worst, digits), small=summary.worst_key or ""),
-        Cell(text=number(summary.best, digits), small=summary.best_key or ""),
+        Cell(text=number(summary.worst, digits), small=plain(summary.worst_key or "")),
+        Cell(text=number(summary.best, digits), small=plain(summary.best_key or "")),
         Cell(text=f"{summary.num_images - summary.num:,}", small=reasons(summary.missing, 2)),
     ]

@@ -149,9 +149,7 @@ def _short(rival: _Rival) -> str:
     than = f" than {rival.name}" if rival.codec_is_better else ""
     trained = ", which it was trained on," if rival.codec_is_better and rival.trained else ""
     if metric.unit:
-        return (
-            f"{better} is closer{than} by {with_unit(abs(pairing.difference or 0), metric)} of {metric.heading}"
-        )
+        return f"{better} is closer{than} by {with_unit(abs(pairing.difference or 0), metric)} of {metric.heading}"
     first, second = _means(rival)
     look = "looks" if metric.name.startswith(PERCEPTUAL) else "is"
     return f"{better} {look} closer{than}: {metric.heading}{trained} {first} against {second}"

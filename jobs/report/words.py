@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from jobs.report.measured import Against, CandidateNumbers, MetricFacts
+from jobs.words import plain
 from ops.evaluation.document import Candidate
 from ops.statistics import Interval, Pairing, Summary
 
@@ -66,7 +67,16 @@ def reasons(counted: Mapping[str, int], most: int = 3) -> str:
     ordered = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
     rest = len(ordered) - most
     more = [f"{rest} more reasons {sum(number for _, number in ordered[most:]):,}"] if rest > 0 else []
-    return ", ".join([f"{reason} {number:,}" for reason, number in ordered[:most]] + more)
+    return ", ".join([f"{plain(reason)} {number:,}" for reason, number in ordered[:most]] + more)
+
+
+def numbered(words: str, notes: list[str]) -> str:
+    """Return the number of a note, which is added where it is new: it stands once however many rows it is of."""
+    known = [note.partition(" ")[2] for note in notes]
+    if words not in known:
+        notes.append(f"({len(notes) + 1}) {words}")
+        known.append(words)
+    return f"({known.index(words) + 1})"
 
 
 def images(num: int) -> str:

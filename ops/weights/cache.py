@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FOLDER = "REGROW_WEIGHTS"
+METADATA = "regrow"
 # The header of a real file has a few kilobytes; whatever claims more is something else.
 LONGEST_HEADER = 1 << 20
 
@@ -70,7 +71,8 @@ def encode(known: WeightFile, tensors: "dict[str, Tensor]") -> bytes:
     from safetensors.torch import save  # noqa: PLC0415  the base install has none
 
     facts = {"name": known.name, "origin": known.origin, "licence": known.licence, "tensors": tensors_digest(tensors)}
-    return save(tensors, metadata=facts)
+    # One entry: several come out in any order, and the same tensors should be the same file.
+    return save(tensors, metadata={METADATA: json.dumps(facts)})
 
 
 def decode(name: str, content: bytes) -> "dict[str, Tensor]":
@@ -106,6 +108,6 @@ def _recorded(known: WeightFile, content: bytes) -> str:
     length = int.from_bytes(content[:8], "little")
     try:
         header: dict[str, Any] = json.loads(content[8 : 8 + length])
-        return str(header["__metadata__"]["tensors"])
+        return str(json.loads(header["__metadata__"][METADATA])["tensors"])
     except (ValueError, LookupError, TypeError) as error:
         raise Unavailable(f"{place(known.name)} does not say what it holds; {known.remedy}") from error

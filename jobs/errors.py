@@ -10,7 +10,7 @@ FAILED, WRONG_USE = 1, 2
 # The status of a program that a closed pipe ended, as shells report it.
 CLOSED_PIPE = 141
 # Packages that not everybody installs, and the extra that brings them.
-EXTRAS = {"ray": "ray", "torch": "codecs"}
+EXTRAS = {"ray": "ray", "torch": "codecs", "safetensors": "codecs"}
 
 
 class UsageError(Exception):
@@ -59,12 +59,15 @@ def _status(error: BaseException) -> int | None:
     from ops.codecs.names import CodecError  # noqa: PLC0415
     from ops.images import ImageError  # noqa: PLC0415
     from ops.marks import MarkError  # noqa: PLC0415
+    from ops.metrics.base import Unavailable  # noqa: PLC0415
     from ops.sources import SourceError  # noqa: PLC0415
     from ops.stores.routing import PathError  # noqa: PLC0415
+    from ops.weights import UnknownWeights, WeightsError  # noqa: PLC0415
 
-    if isinstance(error, CodecError | WhereError | SettingError | PathError):
+    if isinstance(error, CodecError | WhereError | SettingError | PathError | UnknownWeights):
         return WRONG_USE
-    if isinstance(error, ArchiveError | SourceError | MarkError | ImageError) or _is_of_s3(error):
+    failed = (ArchiveError, SourceError, MarkError, ImageError, Unavailable, WeightsError)
+    if isinstance(error, failed) or _is_of_s3(error):
         return FAILED
     return None
 

@@ -47,8 +47,14 @@ def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
     archive = Archive.open(request.target) if _is_archive(request.target) else None
     document = proposed(request, archive)
     url = evaluation_url(request, document, archive)
-    document = create_evaluation(url, document)
-    plan = read_plan(url) or _plan(url, request, archive)
+    plan = read_plan(url)
+    if plan is not None:
+        document = create_evaluation(url, document)
+    else:
+        # Before anything is written: a source that is not there leaves no folder behind.
+        images = _images(request, archive)
+        document = create_evaluation(url, document)
+        plan = write_plan(url, grouped(images.pairs, WORK_IMAGES, WORK_BYTES), images.notes)
     index = read_index(url, plan)
     remaining = index.filter(pc.invert(pc.is_in(index["id"], finished_works(url))))
     num_images = pc.sum(remaining["num_images"]).as_py() or 0
@@ -116,15 +122,20 @@ def _is_archive(url: str) -> bool:
     return read_document(Location(absolute(url))) is not None
 
 
-def _plan(url: str, request: EvaluateRequest, archive: Archive | None) -> EvaluationPlan:
-    notes: list[str] = []
-    if archive is None:
-        report = ScanReport()
-        pairs: Iterable[Pair] = [Pair(key=entry.key, reference=entry) for entry in scan(request.target, report=report)]
-        notes += [f"{place}: {problem}" for place, problem in report.problems]
-    else:
-        pairs = _pairs(archive, request)
-    return write_plan(url, grouped(pairs, WORK_IMAGES, WORK_BYTES), notes)
+class _Images(NamedTuple):
+    """What is to be judged, in the order of the plan, and what people should know of the list."""
+
+    pairs: Iterable[Pair]
+    notes: list[str]
+
+
+def _images(request: EvaluateRequest, archive: Archive | None) -> _Images:
+    if archive is not None:
+        references = _References(request.references) if request.references else None
+        return _Images(_pairs(archive, request, references), [])
+    report = ScanReport()
+    pairs = [Pair(key=entry.key, reference=entry) for entry in scan(request.target, report=report)]
+    return _Images(pairs, [f"{place}: {problem}" for place, problem in report.problems])
 
 
 class _References:
@@ -148,9 +159,8 @@ def _stem(key: str) -> str:
     return f"{folder}{slash}{name.rpartition('.')[0] or name}"
 
 
-def _pairs(archive: Archive, request: EvaluateRequest) -> Iterator[Pair]:
+def _pairs(archive: Archive, request: EvaluateRequest, references: _References | None) -> Iterator[Pair]:
     """Yield pairs in the order in which thumbnails lie in packs, so that one range brings many of them."""
-    references = _References(request.references) if request.references else None
     selection: dict[str, Any] = {"keys": request.keys, "match": request.match, "where": request.where}
     for table in archive.select(**selection):
         for row in catalog_rows(table.sort_by([("pack", "ascending"), ("row", "ascending")])):

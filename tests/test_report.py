@@ -71,6 +71,12 @@ def scores(num, psnr, lpips, seed=0):
     return [(psnr + rng.normal(), lpips + 0.03 * rng.normal()) for _ in range(num)]
 
 
+def duel_rows(candidate, pairs, **more):
+    """Yield a row of each pair of PSNR and LPIPS."""
+    for at, (psnr, lpips) in enumerate(pairs):
+        yield row(f"{at:03d}.jpg", candidate, {"psnr_rgb": psnr, "lpips_alex": lpips}, **more)
+
+
 def verdict(found):
     """Return the headline and the paragraphs of the first codec."""
     told = verdicts(found, measure(found))[0]
@@ -217,6 +223,17 @@ def test_another_codec_at_the_same_bytes_is_a_rival_too():
     assert "bicubic-x16 at the same bytes looks closer" in ours.headline
     assert "which anyone can open" not in str(ours.paragraphs)
     assert "Larger, and therefore not compared: nano-x16 (1.010 times the bytes" in str(theirs.paragraphs)
+
+
+def test_fewer_bytes_that_do_better_are_the_case_against_a_codec():
+    cheap, dear = (Candidate(name=f"avif@{rate:g}", kind="rate", format="avif", rate=rate) for rate in (0.004, 0.1))
+    rows = list(duel_rows(NANO.name, scores(12, 24, 0.3)))
+    rows += duel_rows(cheap.name, scores(12, 25, 0.5, seed=1), num_bytes=50)
+    rows += duel_rows(dear.name, scores(12, 35, 0.1, seed=1), num_bytes=1_300)
+    _, told = verdict(findings(rows, [NANO, cheap, dear]))
+    against = told["The strongest case against it"]
+    assert re.search(r"AVIF at 0.004 bits per pixel is better by PSNR \(RGB\) with 0.50 times its bytes: 2\d", against)
+    assert "0.1 bits" not in against
 
 
 def test_outliers_are_counted_and_the_worst_three_named():
@@ -401,6 +418,7 @@ def test_two_thousand_images_of_ten_candidates_take_seconds():
     assert time.process_time() - began < 30  # 4 s on two slow cores
     assert len(files["report.html"]) < 1_000_000
     assert files["scores.csv"].count("\n") == 20_001
+    assert 'class="s0 bars"' in files["report.html"]  # too many images for a dot each
 
 
 # What papers printed.
@@ -424,6 +442,12 @@ def test_rows_of_papers_stand_beside_ours_where_protocol_data_set_and_scale_are_
     assert "tadm-x16, measured here" in text
     assert "FaithEIR ran TADM again on DIV2K at 16x" in text  # its known contradiction
     assert "Scored by faitheir, not by tadm-iccv25 as here: no number may be held beside ours." in text
+
+
+def test_times_and_bytes_that_papers_printed_come_with_their_known_errors():
+    text = published("tadm-iccv25")
+    assert "OSIRDiff's Table 4 counts 92.9 million parameters for VQIR" in text
+    assert "477,418 / 628.16 is 760, not 196.55" in text
 
 
 def test_rows_of_papers_stand_apart_where_the_protocol_is_another_and_nowhere_for_a_folder():

@@ -24,7 +24,16 @@ import typer
 
 from jobs.commands.weights import app
 from ops.metrics.base import Unavailable
-from ops.weights import KNOWN, Carrier, WeightFile, WeightsError, load_tensors, tensors_digest, weights_digest
+from ops.weights import (
+    KNOWN,
+    Carrier,
+    UnknownWeights,
+    WeightFile,
+    WeightsError,
+    load_tensors,
+    tensors_digest,
+    weights_digest,
+)
 from ops.weights.archives import member_of
 from ops.weights.cache import encode, place
 from ops.weights.carried import read_alexnet, read_dists
@@ -146,9 +155,9 @@ def test_a_missing_file_is_told_with_the_remedy(cache, monkeypatch):
 
 
 def test_an_unknown_name_is_told_with_those_there_are():
-    with pytest.raises(WeightsError, match="no weights are called lpips; there are lpips-alex, lpips-vgg, dists"):
+    with pytest.raises(UnknownWeights, match="no weights are called lpips; there are lpips-alex, lpips-vgg, dists"):
         load_tensors("lpips")
-    with pytest.raises(WeightsError, match="lpips-alex"):
+    with pytest.raises(UnknownWeights, match="lpips-alex"):
         list(pull(["lpips"]))
 
 
@@ -270,6 +279,8 @@ def test_a_file_that_is_in_no_package_is_asked_for(cache, source):
         list(pull(["made-up"]))
     with pytest.raises(WeightsError, match=r"nowhere: no such file"):
         list(pull(["made-up"], "nowhere"))
+    with pytest.raises(WeightsError, match=r"http://127\.0\.0\.1:9/w cannot be read \(.*\); get it elsewhere"):
+        list(pull(["made-up"], "http://127.0.0.1:9/w"))
 
 
 class Anything:
@@ -380,8 +391,11 @@ sys.modules["torch"] = sys.modules["safetensors"] = None
 from ops.weights import KNOWN, load_tensors
 from ops.weights.listing import listed
 from ops.weights.pull import pull
+from ops.codecs.base import Runtime
+from ops.metrics.dists import DistsConfig
 print(len(listed()) == len(KNOWN))
-for wanted in (lambda: list(pull(["dists"], {str(source)!r})), lambda: load_tensors("dists")):
+pulls = lambda: list(pull(["dists"], {str(source)!r}))
+for wanted in (pulls, lambda: load_tensors("dists"), lambda: DistsConfig().load(Runtime())):
     try:
         wanted()
     except Exception as error:
@@ -392,7 +406,8 @@ for wanted in (lambda: list(pull(["dists"], {str(source)!r})), lambda: load_tens
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
     )
-    remedies = [f"Unavailable dists needs {name}: pip install 'regrow[codecs]'" for name in ("torch", "safetensors")]
+    needs = ("dists needs torch", "dists needs safetensors", "DISTS needs torch")
+    remedies = [f"Unavailable {what}: pip install 'regrow[codecs]'" for what in needs]
     assert done.stdout.splitlines() == ["True", *remedies]
 
 

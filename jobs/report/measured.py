@@ -1,26 +1,27 @@
 """The numbers of a report: every candidate's scores lined up by key, summed up, and compared in pairs."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from jobs.report.findings import Findings
+from jobs.report.lining import Lined, floats, line_up, pixels_of
 from ops.evaluation.document import Candidate
 from ops.evaluation.scores import OK
 from ops.metrics.base import SetMetricConfig
-from ops.metrics.error_map import read_error_map
 from ops.statistics import Column, Numbers, Pair, Pairing, Summary, compare_pairs, summarise
 
 PERCEPTUAL = ("lpips", "dists")
 NOT_JUDGED = "not judged yet"
-THUMBNAIL = "thumbnail_psnr"
+
+Comparing: TypeAlias = Callable[[Mapping[str, Numbers], Mapping[str, Numbers]], dict[str, Pairing]]
 
 
 class MetricFacts(Struct, frozen=True, kw_only=True):
@@ -78,20 +79,11 @@ class Against(Struct, frozen=True, kw_only=True):
         return self.byte_ratio is not None and self.byte_ratio <= 1
 
 
-class Lined(NamedTuple):
-    """One candidate's rows lined up by key; NaN and -1 where it has none."""
-
-    present: NDArray[np.bool_]
-    num_bytes: NDArray[np.int64]
-    pixels: NDArray[np.int64]
-    larger: NDArray[np.bool_]
-    scores: dict[str, Numbers]
-    thumbnail: Numbers
-    error_map: NDArray[np.float64] | None
-
-
 class Measured(Struct, frozen=True, kw_only=True):
-    """All numbers of a report but those of single images."""
+    """All numbers of a report but those of single images.
+
+    `against` has each codec with its baselines and with other codecs, `cheaper` with formats at rates of fewer bytes.
+    """
 
     num_planned: int
     num_images: int
@@ -99,6 +91,7 @@ class Measured(Struct, frozen=True, kw_only=True):
     metrics: list[MetricFacts]
     candidates: dict[str, CandidateNumbers]
     against: list[Against]
+    cheaper: list[Against]
 
     def of_kind(self, kind: str) -> list[CandidateNumbers]:
         """Return the candidates of one kind in the document's order."""
@@ -139,13 +132,15 @@ def measure(findings: Findings) -> Aligned:
     for candidate in judging.candidates:
         rows = table.filter(pc.equal(table["candidate"], candidate.name))
         places = pc.index_in(rows["key"], value_set=keys).to_numpy()
-        lined[candidate.name] = _line_up(rows, places, len(keys), columns)
+        lined[candidate.name] = line_up(rows, places, len(keys), columns)
         summed[candidate.name] = _sum_up(
             candidate, rows, key_list, lined[candidate.name], metrics=metrics, identical=identical
         )
+    compare = partial(number_pairs, metrics=metrics, identical=identical)
+    against, cheaper = _against(judging.candidates, lined, compare)
     measured = Measured(
         num_planned=findings.plan.num_images, num_images=len(keys), identical=identical, metrics=metrics,
-        candidates=summed, against=_against(judging.candidates, lined, metrics, identical),
+        candidates=summed, against=against, cheaper=cheaper,
     )  # fmt: skip
     return Aligned(key_list, {key: place for place, key in enumerate(key_list)}, lined, measured)
 
@@ -168,18 +163,6 @@ def _facts(config: Any) -> MetricFacts:
     )  # fmt: skip
 
 
-def _line_up(rows: pa.Table, places: NDArray[np.int64], num: int, columns: list[str]) -> Lined:
-    return Lined(
-        present=_scattered(num, places, np.ones(len(places), bool), False),
-        num_bytes=_scattered(num, places, _whole(rows["num_bytes"], -1), -1),
-        pixels=_scattered(num, places, _whole(_pixels(rows), -1), -1),
-        larger=_scattered(num, places, rows["larger"].fill_null(False).to_numpy(), False),
-        scores={name: _scattered(num, places, _floats(rows[name]), np.nan) for name in columns},
-        thumbnail=_scattered(num, places, _floats(rows[THUMBNAIL]), np.nan),
-        error_map=_mean_map(rows["error_map"]),
-    )
-
-
 def _sum_up(
     candidate: Candidate, rows: pa.Table, keys: list[str], lined: Lined, *, metrics: list[MetricFacts], identical: float
 ) -> CandidateNumbers:
@@ -198,7 +181,7 @@ def _sum_up(
         candidate=candidate, num_images=len(keys), num_kept=kept.num_rows, statuses=dict(sorted(statuses.items())),
         num_bytes=_total(kept["num_bytes"]), beside_bytes=_total(kept["beside_bytes"]),
         reference_bytes=_total(kept["reference_bytes"]),
-        pixels=_total(_pixels(kept)),
+        pixels=_total(pixels_of(kept)),
         num_larger=int(lined.larger.sum()), scores=dict(zip(lined.scores, summaries, strict=True)), thumbnail=thumbnail,
     )  # fmt: skip
 
@@ -210,64 +193,40 @@ def _reasons(rows: pa.Table, columns: list[str], absent: int) -> dict[str, Count
     found: dict[str, Counter[str]] = {}
     for column in columns:
         counted: Counter[str] = Counter({NOT_JUDGED: absent} if absent else {})
-        for place in np.flatnonzero(np.isnan(_floats(rows[column]))).tolist():
+        for place in np.flatnonzero(np.isnan(floats(rows[column]))).tolist():
             status = statuses[place]
             counted[said[place].get(column) or (status if status != OK else "no reason was recorded")] += 1
         found[column] = counted
     return found
 
 
-def _against(
-    candidates: list[Candidate], lined: dict[str, Lined], metrics: list[MetricFacts], identical: float
-) -> list[Against]:
+def _against(candidates: list[Candidate], lined: dict[str, Lined], compare: Comparing) -> tuple[list[Against], ...]:
+    """Return each codec against its baselines and other codecs, and against rates at which a format takes less."""
     codecs = [one for one in candidates if one.kind == "codec"]
-    pairs = [
-        (codec.name, other.name)
-        for codec in codecs
-        for other in candidates
-        if (other.kind == "baseline" and other.codec == codec.name) or (other.kind == "codec" and other != codec)
-    ]
-    found: list[Against] = []
-    for codec, other in pairs:
-        one, two = lined[codec], lined[other]
-        both = (one.num_bytes >= 0) & (two.num_bytes >= 0)
-        taken = int(one.num_bytes[both].sum())
-        ratio = int(two.num_bytes[both].sum()) / taken if taken else None
-        found.append(
-            Against(
-                codec=codec,
-                other=other,
-                num_both=int(both.sum()),
-                num_larger=int(two.larger[both].sum()),
-                byte_ratio=ratio,
-                scores=number_pairs(one.scores, two.scores, metrics, identical),
-            )
-        )
-    return found
+    against: list[Against] = []
+    cheaper: list[Against] = []
+    for codec in codecs:
+        for other in candidates:
+            own = other.kind == "baseline" and other.codec == codec.name
+            one, two = lined[codec.name], lined[other.name]
+            if own or (other.kind == "codec" and other != codec):
+                against.append(_pair(codec, other, one, two, scores=compare(one.scores, two.scores)))
+            elif other.kind == "rate" and (_pair(codec, other, one, two, scores={}).byte_ratio or 1) < 1:
+                cheaper.append(_pair(codec, other, one, two, scores=compare(one.scores, two.scores)))
+    return against, cheaper
 
 
-def _pixels(rows: pa.Table) -> pa.ChunkedArray:
-    return pc.multiply(rows["width"].cast(pa.int64()), rows["height"].cast(pa.int64()))
-
-
-def _mean_map(cells: pa.ChunkedArray) -> NDArray[np.float64] | None:
-    """Return the mean of all error maps of one size, in levels, in key order."""
-    maps = [read_error_map(cell).astype(np.float64) for cell in cells.drop_null().to_pylist()]
-    return np.mean(maps, axis=0) if maps else None
-
-
-def _floats(cells: pa.ChunkedArray) -> Numbers:
-    return pc.fill_null(cells, float("nan")).to_numpy().astype(np.float64)
-
-
-def _whole(cells: pa.ChunkedArray, absent: int) -> NDArray[np.int64]:
-    return pc.fill_null(cells.cast(pa.int64()), absent).to_numpy()
-
-
-def _scattered(num: int, places: NDArray[np.int64], numbers: NDArray[Any], absent: object) -> NDArray[Any]:
-    found = np.full(num, absent, numbers.dtype)
-    found[places] = numbers
-    return found
+def _pair(codec: Candidate, other: Candidate, one: Lined, two: Lined, *, scores: dict[str, Pairing]) -> Against:
+    both = (one.num_bytes >= 0) & (two.num_bytes >= 0)
+    taken = int(one.num_bytes[both].sum())
+    return Against(
+        codec=codec.name,
+        other=other.name,
+        num_both=int(both.sum()),
+        num_larger=int(two.larger[both].sum()),
+        byte_ratio=int(two.num_bytes[both].sum()) / taken if taken else None,
+        scores=scores,
+    )
 
 
 def _total(cells: pa.ChunkedArray) -> int:
@@ -279,7 +238,8 @@ def as_json(measured: Measured) -> Any:
     plain = msgspec.to_builtins(measured)
     for name, one in measured.candidates.items():
         plain["candidates"][name]["bits_per_pixel"] = one.bits_per_pixel
-    for cell, one in zip(plain["against"], measured.against, strict=True):
+    compared = zip(plain["against"] + plain["cheaper"], measured.against + measured.cheaper, strict=True)
+    for cell, one in compared:
         cell["fits"] = one.fits
         for column, pairing in one.scores.items():
             cell["scores"][column]["clear"] = pairing.is_clear()

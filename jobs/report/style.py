@@ -96,7 +96,9 @@ pre { overflow-x: auto; padding: .75rem 1rem; background: var(--well); border-ra
 }
 @media print {
   nav, .lay { display: none; }
-  section { break-inside: auto; }
+  section, article.exhibit { break-inside: auto; }
+  h2, h3, .why { break-after: avoid; }
+  .crops figure { max-width: 32%; break-inside: avoid; }
   .plots figure, tr { break-inside: avoid; }
   .wide { overflow: visible; }
 }

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from jobs.report.findings import Findings
 from jobs.report.measured import Against, CandidateNumbers, Measured, MetricFacts
-from jobs.report.verdict import trained_on
+from jobs.report.rivals import trained_on
 from jobs.report.words import NONE, between, bits, called, number, reasons, times
 from jobs.words import plain
 from ops.statistics import Pairing, Summary

@@ -8,9 +8,11 @@ test it, which leans against the codec under test.
 
 from msgspec import Struct
 
+from jobs.report.case import case_against
 from jobs.report.findings import Findings
-from jobs.report.measured import PERCEPTUAL, Against, Aligned, CandidateNumbers, Measured, MetricFacts
-from jobs.report.outliers import Bad, bad_images
+from jobs.report.measured import PERCEPTUAL, Aligned, CandidateNumbers, Measured, MetricFacts
+from jobs.report.outliers import bad_images
+from jobs.report.rivals import Rival, best_rival, both_means, trained_on
 from jobs.report.trust import trust_words
 from jobs.report.words import (
     bits,
@@ -25,8 +27,7 @@ from jobs.report.words import (
     smaller_words,
     with_unit,
 )
-from ops.evaluation.document import Candidate
-from ops.statistics import FEWEST, Pairing
+from ops.statistics import FEWEST
 
 GENERATIVE = (
     "It is generative: fine detail is invented. A reconstruction is plausible, not true, and no score on this page "
@@ -51,26 +52,6 @@ class Verdict(Struct, frozen=True, kw_only=True):
     paragraphs: list[Paragraph]
 
 
-class _Rival(Struct, frozen=True, kw_only=True):
-    """The best other candidate at the same bytes in one metric."""
-
-    metric: MetricFacts
-    against: Against
-    other: Candidate
-    pairing: Pairing
-    trained: bool
-
-    @property
-    def codec_is_better(self) -> bool:
-        return (
-            (self.pairing.difference or 0) > 0 if self.metric.higher_is_better else (self.pairing.difference or 0) < 0
-        )
-
-    @property
-    def name(self) -> str:
-        return called(self.other)
-
-
 def verdicts(findings: Findings, aligned: Aligned) -> list[Verdict]:
     """Return a verdict on each codec, in the document's order."""
     codecs = aligned.measured.of_kind("codec")
@@ -87,7 +68,7 @@ def _verdict(findings: Findings, aligned: Aligned, codec: CandidateNumbers) -> V
     paragraphs = [
         ("How good", _how_good(findings, codec, metrics)),
         ("Compared with what", _compared(measured, name, metrics, rivals)),
-        ("The strongest case against it", _case_against(measured, codec, bad)),
+        ("The strongest case against it", case_against(measured, codec, bad)),
         ("Which images are bad", bad.words()),
         ("Can it be trusted", trust_words(findings, measured, codec)),
         ("What it shows", GENERATIVE if codec.candidate.generative else LOSSY),
@@ -98,20 +79,6 @@ def _verdict(findings: Findings, aligned: Aligned, codec: CandidateNumbers) -> V
         headline=_headline(codec, metrics, rivals),
         paragraphs=[Paragraph(topic=topic, text=text) for topic, text in paragraphs],
     )
-
-
-def best_rival(measured: Measured, codec: str, metric: MetricFacts) -> _Rival | None:
-    """Return whoever has the best paired mean among those at the same bytes, or nothing without such."""
-    found: list[_Rival] = []
-    trained = trained_on(measured.candidates[codec].candidate, metric)
-    for against in measured.others(codec):
-        pairing = against.scores.get(metric.column)
-        if against.fits and pairing and pairing.num:
-            other = measured.candidates[against.other].candidate
-            found.append(_Rival(metric=metric, against=against, other=other, pairing=pairing, trained=trained))
-    # The codec's least lead, as its own mean differs with the images that a pairing has.
-    sign = 1 if metric.higher_is_better else -1
-    return min(found, key=lambda one: sign * (one.pairing.difference or 0.0)) if found else None
 
 
 def _without_scores(findings: Findings, measured: Measured, codec: CandidateNumbers) -> Verdict:
@@ -129,7 +96,7 @@ def _without_scores(findings: Findings, measured: Measured, codec: CandidateNumb
     )
 
 
-def _headline(codec: CandidateNumbers, metrics: list[MetricFacts], rivals: list[_Rival]) -> str:
+def _headline(codec: CandidateNumbers, metrics: list[MetricFacts], rivals: list[Rival]) -> str:
     name = codec.candidate.name
     num = max(codec.scores[metric.column].num for metric in metrics)
     parts = [_short(rival) for rival in rivals]
@@ -139,7 +106,7 @@ def _headline(codec: CandidateNumbers, metrics: list[MetricFacts], rivals: list[
     return f"{name} at {bits(codec.bits_per_pixel)} bits per pixel, {images(num)}: {'; '.join(parts)}."
 
 
-def _short(rival: _Rival) -> str:
+def _short(rival: Rival) -> str:
     metric, pairing = rival.metric, rival.pairing
     if pairing.num < FEWEST:
         return f"too few images to compare it with {rival.name} by {metric.heading}"
@@ -150,17 +117,9 @@ def _short(rival: _Rival) -> str:
     trained = ", which it was trained on," if rival.codec_is_better and rival.trained else ""
     if metric.unit:
         return f"{better} is closer{than} by {with_unit(abs(pairing.difference or 0), metric)} of {metric.heading}"
-    first, second = _means(rival)
+    first, second = both_means(rival)
     look = "looks" if metric.name.startswith(PERCEPTUAL) else "is"
     return f"{better} {look} closer{than}: {metric.heading}{trained} {first} against {second}"
-
-
-def _means(rival: _Rival) -> tuple[str, str]:
-    """Return the two means over the paired images, the better one first."""
-    pairing, digits = rival.pairing, rival.metric.digits
-    means = (pairing.first_mean, pairing.second_mean)
-    first, second = means if rival.codec_is_better else means[::-1]
-    return number(first, digits), number(second, digits)
 
 
 def _how_good(findings: Findings, codec: CandidateNumbers, metrics: list[MetricFacts]) -> str:
@@ -184,12 +143,7 @@ def _score_words(codec: CandidateNumbers, metric: MetricFacts) -> str:
     return f"{metric.heading} {mean_words(codec.scores[metric.column], metric)}, {way} is better{trained}"
 
 
-def trained_on(candidate: Candidate, metric: MetricFacts) -> bool:
-    """Return whether a codec was trained on a metric, which is then no neutral judge of it."""
-    return metric.name in candidate.trained_on or metric.column in candidate.trained_on
-
-
-def _compared(measured: Measured, codec: str, metrics: list[MetricFacts], rivals: list[_Rival]) -> str:
+def _compared(measured: Measured, codec: str, metrics: list[MetricFacts], rivals: list[Rival]) -> str:
     others = measured.others(codec)
     if not others:
         return "With nothing: no baseline and no other codec was judged on these images."
@@ -206,9 +160,9 @@ def _compared(measured: Measured, codec: str, metrics: list[MetricFacts], rivals
     return " ".join(sentences)
 
 
-def _long(codec: str, rival: _Rival) -> str:
+def _long(codec: str, rival: Rival) -> str:
     metric, pairing = rival.metric, rival.pairing
-    words, (first, second) = pairing_words(pairing, metric), _means(rival)
+    words, (first, second) = pairing_words(pairing, metric), both_means(rival)
     if pairing.num < FEWEST:
         return (
             f"By {metric.heading}, {images(pairing.num)} {'is' if pairing.num == 1 else 'are'} too few to tell {codec} "
@@ -229,56 +183,3 @@ def _long(codec: str, rival: _Rival) -> str:
         f"By {metric.heading}, {rival.name} at the same bytes is closer to the originals than {codec}: {first} against "
         f"{second} ({words}; {rival.name} is better on {pairing.losses:,} of {pairing.num:,})."
     )
-
-
-def _case_against(measured: Measured, codec: CandidateNumbers, bad: Bad) -> str:
-    name = codec.candidate.name
-    verified = [metric for metric in measured.metrics if metric.verified and not metric.of_set]
-    everywhere = [rival for metric in verified if (rival := best_rival(measured, name, metric))]
-    beaten = [one for one in everywhere if one.pairing.is_clear() and not one.codec_is_better]
-    if beaten:
-        first = _beaten_words(beaten)
-    elif not everywhere:
-        first = (
-            f"Nothing at the same bytes was judged beside {name}: not one number here says that it is worth more than "
-            "a conventional format of the same size."
-        )
-    else:
-        first = _close_words(everywhere)
-    unseen = ""
-    if not any(metric.name.startswith(PERCEPTUAL) and codec.scores[metric.column].num for metric in verified):
-        unseen = " Neither LPIPS nor DISTS was taken: nothing here says how it looks to people."
-    return f"{first} {bad.worst_words()}{unseen}"
-
-
-def _beaten_words(beaten: list[_Rival]) -> str:
-    # The clearest one: by the share of images on which the codec loses, then by how sure the difference is.
-    worst = max(beaten, key=lambda one: (one.pairing.losses / one.pairing.num, _clarity(one)))
-    also = [f"{one.metric.heading} ({one.name})" for one in beaten if one is not worst]
-    opened = ", which anyone can open," if worst.other.kind == "baseline" else ""
-    first, second = _means(worst)
-    return (
-        f"{worst.name}{opened} is better at the same bytes by {worst.metric.heading}: {first} against {second}, and "
-        f"better on {worst.pairing.losses:,} of {images(worst.pairing.num)}."
-        + (f" It also loses by {listed(also)}." if also else "")
-    )
-
-
-def _close_words(everywhere: list[_Rival]) -> str:
-    """Return how near the others come where none is shown to be better."""
-    closest = max(everywhere, key=lambda one: one.pairing.losses / one.pairing.num)
-    pairing = closest.pairing
-    few = ", too few to show a difference" if pairing.num < FEWEST else ""
-    none = "None at the same bytes is shown to be better by a verified metric"
-    if not pairing.losses:
-        return f"{none}, nor is one better on any of {images(pairing.num)}{few}."
-    return (
-        f"{none}, but {closest.name} is better by {closest.metric.heading} on {pairing.losses:,} of "
-        f"{images(pairing.num)}{few}."
-    )
-
-
-def _clarity(rival: _Rival) -> float:
-    interval, difference = rival.pairing.interval, abs(rival.pairing.difference or 0.0)
-    width = interval.high - interval.low if interval else 0.0
-    return difference / width if width else 0.0

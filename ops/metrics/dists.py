@@ -1,4 +1,4 @@
-"""DISTS, deep image structure and texture similarity (Ding, Ma, Wang, Simoncelli 2020, TPAMI, equations 3 to 6)."""
+"""DISTS, deep image structure and texture similarity (Ding, Ma, Wang, Simoncelli 2020, IEEE TPAMI)."""
 
 import math
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -22,7 +22,7 @@ CHANNELS = (3, 64, 128, 256, 512, 512)
 class DistsConfig(MetricConfig, tag="dists", frozen=True, kw_only=True):
     """The distance of two images in means (texture) and correlations (structure) of VGG16's features.
 
-    Whole images in RGB at their own size, where the authors' script first resizes to 256 pixels: 0 for equal ones.
+    Whole images in RGB at their own size, where the authors' script shrinks the shorter side to 256: 0 for equal ones.
     Exact for any size but for the rounding of float32 in the features; sums are of float64.
     """
 
@@ -100,9 +100,10 @@ class Similarity:
         return math.fsum(self._layer(layer) for layer in range(len(CHANNELS)))
 
     def _layer(self, layer: int) -> float:
-        """Return what equations 4 (texture) and 5 (structure) of a layer lack of 1, weighted, over its channels.
+        """Return by how much a layer's texture and structure fall short of 1, weighted, over its channels.
 
-        All weights sum to 1, so that it is equation 6; summed in this way, equal images have exactly 0.
+        The paper takes the weighted similarity from 1. All weights sum to 1, so that it is the same; but in this way
+        equal images have exactly 0.
         """
         sums = self._sums[layer]
         assert sums is not None  # no image is so small  # noqa: S101

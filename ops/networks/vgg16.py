@@ -46,7 +46,7 @@ def load_vgg16(tensors: Mapping[str, Tensor], device: str, pooling: Pooling = "m
 
 
 def l2_pool(x: Tensor, padding: tuple[int, int]) -> Tensor:
-    """Return the root of the squares filtered by a 3x3 Hann window and halved (Ding et al. 2020, equation 2)."""
+    """Return the root of the squares filtered by a 3x3 Hann window and halved (Ding et al. 2020)."""
     channels = x.shape[1]
     window = x.new_tensor([0.25, 0.5, 0.25])
     filters = (window[:, None] * window).expand(channels, 1, 3, 3)

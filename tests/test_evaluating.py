@@ -1,0 +1,113 @@
+"""Evaluations from the command line: reports, scores while archiving, comparisons, and wrong use."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from jobs import cli
+from ops.evaluation.document import read_evaluation
+from ops.evaluation.scores import read_scores
+from tests.runs import jpeg, photographs, put_files
+
+FAST = ["--metrics", "psnr_rgb,ssim_rgb", "--baselines", "jpeg"]
+
+
+@pytest.fixture
+def source(tmp_path):
+    put_files(str(tmp_path / "photos"), {**photographs(3), "bad.jpg": b"?"})
+    return tmp_path / "photos"
+
+
+def table(url):
+    judging = read_evaluation(str(url)).judging
+    return read_scores(str(url), judging.protocol.columns(), [candidate.name for candidate in judging.candidates])
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_here")
+def test_evaluate_writes_a_report_and_tells_what_it_says(source, tmp_path, capsys):
+    arguments = ["evaluate", str(source), "--codecs", "bicubic-x4,bicubic-x8", "--to", str(tmp_path / "e"), *FAST]
+    assert cli.run(arguments) == 1
+    out, err = capsys.readouterr()
+    assert "1 image could not be judged (reference_unreadable 1)" in err
+    assert out.startswith(f"{tmp_path / 'e'}\n  images ")
+    assert "bicubic-x8 at " in out
+    assert {path.name for path in (tmp_path / "e").iterdir() if path.is_file()} == {
+        "evaluation.json", "report.html", "report.md", "scores.csv", "summary.json",
+    }  # fmt: skip
+    assert not (tmp_path / "e" / "attempts").exists()
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "e" / "scores.csv").read_text())))
+    assert len(rows) == 4 * 6
+    assert cli.run([*arguments, "--json"]) == 1  # only the report is made anew
+    told = json.loads(capsys.readouterr().out)
+    assert told["failures"] == {"reference_unreadable": 1}
+    assert [one["codec"] for one in told["verdicts"]] == ["bicubic-x4", "bicubic-x8"]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_here")
+def test_scores_are_taken_while_an_archive_is_made_and_while_it_grows(source, tmp_path, capsys):
+    arguments = ["archive", str(source), str(tmp_path / "a"), "--codec", "bicubic-x4", "--score", *FAST[:2]]
+    assert cli.run(arguments) == 1
+    [evaluation] = (tmp_path / "a" / "evaluations").iterdir()
+    assert "regrow-at-archiving-" in evaluation.name
+    assert str(evaluation / "report.html") in capsys.readouterr().out
+    first = {row["key"]: row for row in table(evaluation).to_pylist() if row["candidate"] == "bicubic-x4"}
+    assert first["bad.jpg"]["status"] == "no_thumbnail"
+    (source / "bad.jpg").write_bytes(jpeg(7))
+    (source / "new.jpg").write_bytes(jpeg(8))
+    assert cli.run(arguments) == 0
+    capsys.readouterr()
+    rows = {row["key"]: row for row in table(evaluation).to_pylist() if row["candidate"] == "bicubic-x4"}
+    assert {key: row["status"] for key, row in rows.items()} == dict.fromkeys([*first, "new.jpg"], "ok")
+    assert rows["001.jpg"] == first["001.jpg"]
+    # The same numbers as when it is judged afterwards.
+    assert cli.run(["evaluate", str(tmp_path / "a"), "--to", str(tmp_path / "e"), *FAST[:2]]) == 0
+    assert table(tmp_path / "e").equals(table(evaluation))
+    assert cli.run(["compare", str(evaluation), str(tmp_path / "e"), "--to", str(tmp_path / "c.html")]) == 0
+    out = capsys.readouterr().out
+    assert "5 images in both" in out
+    assert "no difference that these images show" in out
+    assert "<html" in (tmp_path / "c.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["evaluate", "photos", "--metrics", "psnr"], "no metric 'psnr': protocol regrow has psnr_rgb, psnr_y, "),
+        (["evaluate", "photos", "--protocol", "tadm"], "no protocol 'tadm' (did you mean tadm-iccv25?)"),
+        (["evaluate", "photos", "--baselines", "gif"], "no baseline 'gif': there are jpeg, webp, avif, jxl, or none"),
+        (["evaluate", "photos", "--rates", "small"], "rate 'small': write bits per pixel"),
+        (["evaluate", "photos", "--rates", "0"], "rates: 0 bits per pixel; write numbers above 0, up to 24"),
+        (["evaluate", "photos", "--codecs", "bicubic-x8,bicubic-x8"], "codecs names one twice: bicubic-x8, bicubic-x8"),
+        (["evaluate", "photos", "--codecs", "magic-x8"], "no codec 'magic-x8'"),
+        (["evaluate", "photos", "--data-set", "div3k"], "no data set 'div3k' (did you mean div"),
+        (["archive", "photos", "a", "--metrics", "psnr_rgb"], "add --score, or leave them out"),
+    ],
+)
+def test_wrong_use_is_refused_in_one_line(arguments, said, capsys):
+    assert cli.run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", "{0}/none", "{0}/none"], "is no evaluation (it has no evaluation.json): check the path"),
+        (["evaluate", "{0}/none", "--codecs", "bicubic-x8"], "does not exist; check the spelling"),
+        (["evaluate", "{0}", "--codecs", "bicubic-x8", "--data-set", "kodak"], "kodak"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_in_one_line(arguments, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run([argument.format(tmp_path) for argument in arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir()), "something was left behind"

@@ -24,6 +24,11 @@ from pyarrow import fs
 MEDIA_TYPES = {"WEBP": "image/webp", "PNG": "image/png", "JPEG": "image/jpeg", "AVIF": "image/avif", "JXL": "image/jxl"}
 
 
+def table_of(content: bytes, columns: list[str] | None = None) -> pa.Table:
+    """Return the rows of a Parquet file, read without threads, which may outlive a short process and abort it."""
+    return pq.ParquetFile(io.BytesIO(content), pre_buffer=False).read(columns, use_threads=False)
+
+
 class Archive:
     """An archive at a folder or URL: its highest seal or, without one, its parts."""
 
@@ -60,9 +65,9 @@ class Archive:
         """Yield the catalog's rows, sorted by key (or those near one key); without a seal, those of the parts."""
         for entry in self.seal["catalog"] if self.seal else []:
             if key is None or entry["first_key"] <= key <= entry["last_key"]:
-                yield from pq.read_table(io.BytesIO(self.sealed(entry)), use_threads=False).to_pylist()
+                yield from table_of(self.sealed(entry)).to_pylist()
         for name in [] if self.seal else self.names("parts"):
-            for row in pq.read_table(io.BytesIO(self.read(f"parts/{name}")), use_threads=False).to_pylist():
+            for row in table_of(self.read(f"parts/{name}")).to_pylist():
                 yield {**row, "sha256": row["thumbnail_sha256"]}
 
     def find(self, key: str) -> dict[str, Any]:
@@ -98,7 +103,7 @@ def check(archive: Archive) -> str:
     """Hold everything against its sha256, and the catalog against the packs; return what was found."""
     last, counted, good = b"", 0, 0
     for entry in archive.seal["packs"] if archive.seal else []:
-        table = pq.read_table(io.BytesIO(archive.sealed(entry)), columns=["key"], use_threads=False)
+        table = table_of(archive.sealed(entry), ["key"])
         if table.num_rows != entry["num_rows"]:
             raise SystemExit(f"{entry['name']} has {table.num_rows} rows, the seal says {entry['num_rows']}")
     if archive.seal and archive.seal["number"]:

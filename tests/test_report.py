@@ -236,6 +236,30 @@ def test_fewer_bytes_that_do_better_are_the_case_against_a_codec():
     assert "0.1 bits" not in against
 
 
+def test_a_baseline_that_slips_by_less_than_one_percent_is_compared_all_the_same():
+    rows = [*duel_rows(NANO.name, scores(12, 24, 0.3)), *duel_rows("avif=nano-x16", scores(11, 27, 0.4), num_bytes=100)]
+    rows.append(row("011.jpg", "avif=nano-x16", {"psnr_rgb": 27.0, "lpips_alex": 0.4}, num_bytes=110, larger=True))
+    found = findings(rows, [NANO, baseline()])
+    headline, _ = verdict(found)
+    assert "AVIF at the same bytes is closer by" in headline
+    assert "larger on 1" in Page(write_report(found)["report.html"]).text
+
+
+def test_who_wins_twice_is_named_once():
+    headline, _ = verdict(duel(scores(12, 24, 0.5), scores(12, 27, 0.3)))
+    assert "AVIF at the same bytes is closer by 3.00 dB of PSNR (RGB); AVIF also looks closer: LPIPS" in headline
+
+
+def test_baselines_of_two_codecs_are_told_apart():
+    other = Candidate(name="nano-x32", kind="codec", generative=True)
+    candidates = [NANO, baseline(), other, baseline(codec=other.name)]
+    errors = np.full((32, 32), 9, "<f2").tobytes()
+    rows = [line for one in candidates for line in duel_rows(one.name, scores(6, 24, 0.3), error_map=errors)]
+    page = write_report(findings(rows, candidates))["report.html"]
+    assert "AVIF, at the bytes of nano-x16" in page
+    assert "AVIF, at the bytes of nano-x32" in page
+
+
 def test_outliers_are_counted_and_the_worst_three_named():
     ours = [*scores(20, 24, 0.3), (24.0, 0.9), (24.0, 0.8)]
     _, told = verdict(duel(ours, scores(22, 23, 0.3)))

@@ -23,7 +23,7 @@ from jobs.report.drawing import (
     upright,
 )
 from jobs.report.measured import Aligned, CandidateNumbers, Measured, MetricFacts
-from jobs.report.words import bits, called, number
+from jobs.report.words import bits, called, number, told_apart
 from ops.evaluation.document import Candidate
 from ops.statistics import Numbers
 
@@ -118,7 +118,8 @@ def error_maps(aligned: Aligned) -> tuple[list[tuple[str, str]], float]:
         if one.candidate.kind != "rate" and (found := aligned.lined[one.candidate.name].error_map) is not None
     ]
     brightest = max((float(found.max()) for _, found in held), default=0.0)
-    return [(called(candidate), _heat(found, brightest or 1.0)) for candidate, found in held], brightest
+    codecs = len(aligned.measured.of_kind("codec"))
+    return [(told_apart(candidate, codecs), _heat(found, brightest or 1.0)) for candidate, found in held], brightest
 
 
 def _heat(errors: NDArray[np.float64], brightest: float) -> str:

@@ -6,7 +6,7 @@ from jobs.report.findings import Findings
 from jobs.report.gallery import Exhibit, Picture, exhibits
 from jobs.report.html import escaped, section
 from jobs.report.measured import Aligned
-from jobs.report.words import called, number
+from jobs.report.words import number, told_apart
 
 RECOMPRESSED = (
     "Crops at true pixels, where the first codec errs most. The pictures of this page are recompressed (WebP, quality "
@@ -96,7 +96,7 @@ def score_line(aligned: Aligned, key: str, candidate: str) -> str:
 
 def _name(candidate: str, aligned: Aligned) -> str:
     numbers = aligned.measured.candidates.get(candidate)
-    return called(numbers.candidate) if numbers else candidate
+    return told_apart(numbers.candidate, len(aligned.measured.of_kind("codec"))) if numbers else candidate
 
 
 def _img(picture: Picture, words: str, more: str = "") -> str:

@@ -19,6 +19,8 @@ from ops.metrics.base import SetMetricConfig
 from ops.statistics import Column, Numbers, Pair, Pairing, Summary, compare_pairs, summarise
 
 PERCEPTUAL = ("lpips", "dists")
+SAME_BYTES = 1.01
+"""What a candidate may take of a codec's bytes to be compared with it: a slip of 1 % helps the other side alone."""
 NOT_JUDGED = "not judged yet"
 
 Comparing: TypeAlias = Callable[[Mapping[str, Numbers], Mapping[str, Numbers]], dict[str, Pairing]]
@@ -53,6 +55,11 @@ class CandidateNumbers(Struct, frozen=True, kw_only=True):
     thumbnail: Summary
 
     @property
+    def num_judged(self) -> int:
+        """Return how many images have scores."""
+        return self.statuses.get(OK, 0)
+
+    @property
     def bits_per_pixel(self) -> float | None:
         """Return the bits of all files over the pixels of all their originals."""
         return self.num_bytes * 8 / self.pixels if self.pixels and self.num_kept else None
@@ -64,7 +71,10 @@ class CandidateNumbers(Struct, frozen=True, kw_only=True):
 
 
 class Against(Struct, frozen=True, kw_only=True):
-    """A codec and another candidate over the same images. `byte_ratio` is the other's bytes over the codec's."""
+    """A codec and another candidate over the same images. `byte_ratio` is the other's bytes over the codec's.
+
+    `num_larger` counts the images of which the other takes more.
+    """
 
     codec: str
     other: str
@@ -75,8 +85,8 @@ class Against(Struct, frozen=True, kw_only=True):
 
     @property
     def fits(self) -> bool:
-        """Return whether the other takes no more bytes than the codec, over all images that both keep."""
-        return self.byte_ratio is not None and self.byte_ratio <= 1
+        """Return whether the other takes no more bytes than the codec, but for 1 %, over all images that both keep."""
+        return self.byte_ratio is not None and self.byte_ratio <= SAME_BYTES
 
 
 class Measured(Struct, frozen=True, kw_only=True):
@@ -223,7 +233,7 @@ def _pair(codec: Candidate, other: Candidate, one: Lined, two: Lined, *, scores:
         codec=codec.name,
         other=other.name,
         num_both=int(both.sum()),
-        num_larger=int(two.larger[both].sum()),
+        num_larger=int((two.num_bytes > one.num_bytes)[both].sum()),
         byte_ratio=int(two.num_bytes[both].sum()) / taken if taken else None,
         scores=scores,
     )

@@ -38,8 +38,8 @@ def summary_table(measured: Measured) -> Told:
     return _means_table(
         measured, "Summary", metrics,
         [
-            "Means over the images that have a number, with their 95 % interval; n where not all have one. "
-            "Bold: the best of a codec and what takes no more bytes than it.",
+            "Means over the images that were judged, with their 95 % interval; n where not all of them have a number. "
+            "Bold: the best of a codec and what takes no more bytes than it, but for 1 %.",
             "Bits per pixel: the bits of all files over the pixels of all their originals; files of images alone, "
             "without container and catalog.",
         ],
@@ -145,7 +145,7 @@ def _best(fitting: Sequence[CandidateNumbers], metric: MetricFacts) -> str:
 
 
 def _headings(metrics: list[MetricFacts]) -> list[str]:
-    return ["Candidate", "Mean bytes", "Bits per pixel", *(arrow(one) for one in metrics)]
+    return ["Candidate", "Images", "Mean bytes", "Bits per pixel", *(arrow(one) for one in metrics)]
 
 
 def arrow(metric: MetricFacts) -> str:
@@ -155,13 +155,15 @@ def arrow(metric: MetricFacts) -> str:
 
 
 def _bytes_cells(one: CandidateNumbers, against: Against | None) -> list[Cell]:
+    judged = f"of {one.num_images:,}" if one.num_judged < one.num_images else ""
+    kept = f"of {one.num_kept:,} images" if one.num_kept != one.num_judged else ""
     mean = f"{one.num_bytes / one.num_kept:,.0f}" if one.num_kept else NONE
-    missing = f"of {one.num_kept:,} images" if one.num_kept < one.num_images else ""
+    cells = [Cell(text=f"{one.num_judged:,}", small=judged), Cell(text=mean, small=kept)]
     if against is None or against.fits:
         larger = f"larger on {one.num_larger:,}" if one.num_larger else ""
-        return [Cell(text=mean, small=missing), Cell(text=bits(one.bits_per_pixel), small=larger)]
+        return [*cells, Cell(text=bits(one.bits_per_pixel), small=larger)]
     much = f"larger: {times(against.byte_ratio)}" if against.byte_ratio else "kept nothing"
-    return [Cell(text=mean, small=missing), Cell(text=bits(one.bits_per_pixel), small=much, mark="larger")]
+    return [*cells, Cell(text=bits(one.bits_per_pixel), small=much, mark="larger")]
 
 
 def _mean_cell(one: CandidateNumbers, metric: MetricFacts, best: str = "") -> Cell:
@@ -170,7 +172,7 @@ def _mean_cell(one: CandidateNumbers, metric: MetricFacts, best: str = "") -> Ce
         return Cell(text=NONE, small=reasons(summary.missing, 1), mark="soft")
     interval, digits = summary.interval, metric.digits
     parts = [f"{number(interval.low, digits)} to {number(interval.high, digits)}"] if interval else []
-    parts += [f"n = {summary.num:,}"] if summary.num < one.num_images or not interval else []
+    parts += [f"n = {summary.num:,}"] if summary.num != one.num_judged else []
     parts += [f"{summary.num_infinite:,} infinite"] if summary.num_infinite else []
     parts += ["trained on it"] if trained_on(one.candidate, metric) else []
     mark = "best" if one.candidate.name == best else ""

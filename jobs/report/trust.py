@@ -25,7 +25,7 @@ def trust_words(findings: Findings, measured: Measured, codec: CandidateNumbers)
 
 
 def _counts(measured: Measured, codec: CandidateNumbers) -> list[str]:
-    judged = codec.statuses.get("ok", 0)
+    judged = codec.num_judged
     found = [f"{judged:,} of {measured.num_planned:,} planned images {'was' if judged == 1 else 'were'} judged."]
     if measured.num_planned > measured.num_images:
         behind = measured.num_planned - measured.num_images

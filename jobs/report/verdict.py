@@ -2,8 +2,8 @@
 
 A difference is one only where the bootstrap interval of the paired mean leaves out 0 and the sign-flip test gives less
 than 5 %; else it is said that these images show none. A candidate is at the same bytes when its files, over all images
-that both keep, take no more bytes than the codec's. The best of them is chosen by its mean on the same images that then
-test it, which leans against the codec under test.
+that both keep, take no more than the codec's and 1 %. The best of them is chosen by its mean on the same images that
+then test it. Both lean against the codec under test.
 """
 
 from msgspec import Struct
@@ -99,20 +99,25 @@ def _without_scores(findings: Findings, measured: Measured, codec: CandidateNumb
 def _headline(codec: CandidateNumbers, metrics: list[MetricFacts], rivals: list[Rival]) -> str:
     name = codec.candidate.name
     num = max(codec.scores[metric.column].num for metric in metrics)
-    parts = [_short(rival) for rival in rivals]
+    parts = [_short(rival, [one.name for one in rivals[:at] if _beats(one)]) for at, rival in enumerate(rivals)]
     if not parts:
         means = [f"{one.heading} {with_unit(codec.scores[one.column].mean, one)}" for one in metrics]
         parts = [f"{listed(means)}, with nothing at the same bytes to compare it with"]
     return f"{name} at {bits(codec.bits_per_pixel)} bits per pixel, {images(num)}: {'; '.join(parts)}."
 
 
-def _short(rival: Rival) -> str:
+def _beats(rival: Rival) -> bool:
+    return rival.pairing.is_clear() and not rival.codec_is_better
+
+
+def _short(rival: Rival, winners: list[str]) -> str:
     metric, pairing = rival.metric, rival.pairing
     if pairing.num < FEWEST:
         return f"too few images to compare it with {rival.name} by {metric.heading}"
     if not pairing.is_clear():
         return f"no difference from {rival.name} by {metric.heading} that these images show"
-    better = "it" if rival.codec_is_better else f"{rival.name} at the same bytes"
+    again = f"{rival.name} also" if rival.name in winners else f"{rival.name} at the same bytes"
+    better = "it" if rival.codec_is_better else again
     than = f" than {rival.name}" if rival.codec_is_better else ""
     trained = ", which it was trained on," if rival.codec_is_better and rival.trained else ""
     if metric.unit:
@@ -150,7 +155,7 @@ def _compared(measured: Measured, codec: str, metrics: list[MetricFacts], rivals
     sentences = [_long(codec, rival) for rival in rivals]
     fit = [called(measured.candidates[one.other].candidate) for one in others if one.fits]
     if fit:
-        sentences.append(f"At the same bytes were judged: {listed(fit)}.")
+        sentences.append(f"At the same bytes (1 % more at most) were judged: {listed(fit)}.")
     if not rivals:
         named = listed([metric.heading for metric in metrics])
         sentences.append(f"Nothing that was judged at the same bytes has a number by {named} to compare with.")

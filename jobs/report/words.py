@@ -53,7 +53,9 @@ def bits(value: float | None) -> str:
 
 
 def times(ratio: float) -> str:
-    """Return such as `3.2 times`."""
+    """Return such as `3.2 times`, or `1.024 times` where that is nearly once."""
+    if ratio < 1.1:
+        return f"{ratio:.3f} times"
     return f"{ratio:,.2g} times" if ratio < 10 else f"{ratio:,.0f} times"
 
 
@@ -109,8 +111,14 @@ def larger_words(against: Against, candidate: Candidate) -> str:
     """Return by how much another candidate takes more bytes, such as `JPEG (3.2 times the bytes, larger on 7 of 7)`."""
     if against.byte_ratio is None:
         return f"{called(candidate)} (kept no image that the codec keeps)"
-    much = times(against.byte_ratio) if against.byte_ratio >= 1.1 else f"{against.byte_ratio:.3f} times"
-    return f"{called(candidate)} ({much} the bytes, larger on {against.num_larger:,} of {against.num_both:,})"
+    larger = f"larger on {against.num_larger:,} of {against.num_both:,}"
+    return f"{called(candidate)} ({times(against.byte_ratio)} the bytes, {larger})"
+
+
+def told_apart(candidate: Candidate, codecs: int) -> str:
+    """Return what to call a candidate among those of several codecs, such as `AVIF, at the bytes of nano-x16`."""
+    name = called(candidate)
+    return f"{name}, at the bytes of {candidate.codec}" if candidate.kind == "baseline" and codecs > 1 else name
 
 
 def smaller_words(numbers: CandidateNumbers) -> str:

@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415  heavy imports wait inside the functions that need them
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +27,14 @@ from ops.looking import Picture, to_pixels
 from ops.stack import regrow_version
 
 if TYPE_CHECKING:
+    from jobs.evaluating import EvaluateResult
     from pipelines.events import Event, Listener
     from pipelines.reconstruct import Reconstructed
     from pipelines.requests import Changed
 
 __all__ = [
     "Archive", "ArchiveError", "ArchivedImage", "ImageError", "NoSuchKey", "Selection", "archive", "decode",
-    "load_codec", "open", "psnr", "reconstruct", "ssim",
+    "evaluate", "load_codec", "open", "psnr", "reconstruct", "ssim",
 ]  # fmt: skip
 __version__ = regrow_version()
 
@@ -103,6 +105,29 @@ def reconstruct(url: str | Path, destination: str | Path, **selection: Any) -> "
 
     request = msgspec.convert({"archive": str(url), "destination": str(destination), **selection}, ReconstructRequest)
     return pipeline.reconstruct(request)
+
+
+def evaluate(
+    target: str | Path, *, codecs: Sequence[str] = (), protocol: str = "regrow", metrics: Sequence[str] = (), **how: Any
+) -> "EvaluateResult":
+    """Judge an archive, or codecs on source images, through Ray; return the verdicts and where the report lies.
+
+    `metrics` are columns of the protocol, all without any; `how` are fields of EvaluateRequest: references, baselines,
+    rates, destination, keys, match, where, address. Run again, it takes up where it stopped.
+    """
+    from jobs.evaluating import report
+    from jobs.protocol_files import read_protocol
+    from jobs.requests import only
+    from ops.codecs.names import codec_from
+    from pipelines import evaluate as pipeline
+    from pipelines.requests import EvaluateRequest
+
+    chosen = read_protocol(protocol)
+    request = EvaluateRequest(
+        target=str(target), codecs=[codec_from(spelling) for spelling in codecs],
+        protocol=only(chosen, list(metrics)) if metrics else chosen, **how,
+    )  # fmt: skip
+    return report(pipeline.evaluate(request))
 
 
 def load_codec(spelling: str, **runtime: Any) -> Codec:

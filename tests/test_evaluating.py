@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import regrow
 from jobs import cli
 from ops.evaluation.document import read_evaluation
 from ops.evaluation.scores import read_scores
@@ -71,6 +72,17 @@ def test_scores_are_taken_while_an_archive_is_made_and_while_it_grows(source, tm
     assert "5 images in both" in out
     assert "no difference that these images show" in out
     assert "<html" in (tmp_path / "c.html").read_text()
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_here")
+def test_notebooks_get_verdicts_and_a_report(source, tmp_path):
+    found = regrow.evaluate(
+        source, codecs=["bicubic-x4"], metrics=["psnr_rgb"], baselines=(), destination=str(tmp_path / "e")
+    )
+    assert (found.images, found.failures) == (4, {"reference_unreadable": 1})
+    assert found.verdicts[0].headline.startswith("bicubic-x4 at ")
+    assert found.report == str(tmp_path / "e" / "report.html")
 
 
 @pytest.mark.parametrize(

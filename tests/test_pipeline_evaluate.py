@@ -2,7 +2,9 @@
 
 import io
 import math
+import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,10 +21,12 @@ from ops.codecs.base import Runtime
 from ops.codecs.names import codec_from
 from ops.decoding import decode
 from ops.evaluation.scores import read_scores
+from ops.judging import Judged
 from ops.metrics.psnr import psnr
 from pipelines import evaluate as module
 from pipelines.evaluate import Evaluated, evaluate
 from pipelines.events import Event, Receipt
+from pipelines.judge import JudgeWork
 from pipelines.requests import EvaluateRequest
 from tests import makers
 from tests.runs import Run, jpeg, photographs, put_files, request
@@ -186,3 +190,27 @@ def test_it_works_on_an_object_store(tmp_path: Path, s3: str) -> None:
     found = evaluate(asked(f"{s3}/a"))
     assert found.url.startswith(f"{s3}/a/evaluations/regrow-")
     assert table_of(found).num_rows == 9
+
+
+def deadly(width: int) -> type:
+    """Return a judge whose process ends at images of such a width. Defined in a function: Ray sends it by value."""
+
+    class JudgeAndDie(JudgeWork):
+        def _one(self, key: str, kept: Any, encoded: Any, *, decoder: Any) -> Judged:
+            if isinstance(encoded, bytes) and decode(encoded).pixels.shape[1] == width:
+                os._exit(1)
+            return super()._one(key, kept, encoded, decoder=decoder)
+
+    return JudgeAndDie
+
+
+def test_an_image_that_kills_its_worker_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WORK_IMAGES", 2)
+    monkeypatch.setattr(module, "JudgeWork", deadly(77))
+    source = put_files(str(tmp_path / "photos"), {**photographs(4), "002x.jpg": jpeg(50, width=77)})
+    fast = only(FAST, ["psnr_rgb"])
+    asked_for = asked(source, protocol=fast, codecs=[codec_from("bicubic-x4")], destination=str(tmp_path / "e"))
+    rows = rows_of(evaluate(asked_for), "bicubic-x4")
+    assert rows["002x.jpg"]["status"] == "reference_unreadable"
+    assert "it was in hand each time its worker died (3 deaths)" in rows["002x.jpg"]["message"]
+    assert [row["status"] for row in rows.values()].count("ok") == 4

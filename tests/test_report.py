@@ -501,6 +501,13 @@ def test_two_runs_are_compared_over_the_images_that_both_have():
     assert "10/0/0" in Page(comparison_page(comparison)).text
 
 
+def test_a_run_against_itself_is_the_same_on_every_image():
+    found = duel(scores(8, 26, 0.3), scores(8, 27, 0.4))
+    lines = comparison_lines(compare_findings(found, found))
+    assert sum(line.startswith("  PSNR") for line in lines) == 2
+    assert all("the same on every image" in line for line in lines if line.startswith("  "))
+
+
 def test_references_with_other_bytes_are_compared_nowhere_and_named():
     first = duel(scores(8, 26, 0.3), scores(8, 27, 0.4))
     digests = [

@@ -16,7 +16,7 @@ from jobs.report.html import escaped, section, table
 from jobs.report.measured import Aligned, CandidateNumbers, MetricFacts, measure, number_pairs
 from jobs.report.style import STYLE
 from jobs.report.tables import Cell, Told, arrow, difference_cell
-from jobs.report.words import bits, called, images, number, pairing_words
+from jobs.report.words import bits, images, number, pairing_words, told_apart
 from jobs.words import plain
 from ops.statistics import FEWEST, Numbers, Pairing
 
@@ -113,7 +113,7 @@ def comparison_section(comparison: RunComparison) -> str:
             *comparison.notes,
         ],
     )  # fmt: skip
-    return section("comparison", "Two runs", table(told))
+    return section("comparison", told.title, table(told, heading=""))
 
 
 def comparison_page(comparison: RunComparison) -> str:
@@ -123,7 +123,7 @@ def comparison_page(comparison: RunComparison) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{escaped(title)}</title>\n<style>{PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
-        f"<header><h1>{escaped(title)}</h1></header>\n<main>{comparison_section(comparison)}</main></body></html>\n"
+        f"<header><h1>{escaped(title)}</h1><p class="codec">Two evaluations</p></header>\n<main>{comparison_section(comparison)}</main></body></html>\n"
     )
 
 
@@ -175,7 +175,8 @@ def _compared(
     one: Aligned, two: Aligned, shared: Sequence[str], pair: tuple[CandidateNumbers, CandidateNumbers]
 ) -> ComparedCandidate:
     first, second = pair
-    names = [called(first.candidate), called(second.candidate)]
+    codecs = max(len(side.measured.of_kind("codec")) for side in (one, two))
+    names = [told_apart(side.candidate, codecs) for side in pair]
     metrics = [metric for metric in one.measured.metrics if not metric.of_set]
     return ComparedCandidate(
         first=first.candidate.name, second=second.candidate.name, called=" against ".join(dict.fromkeys(names)),
@@ -207,6 +208,8 @@ def _line(metric: MetricFacts, pairing: Pairing) -> str:
     means = f"{number(pairing.first_mean, metric.digits)} against {number(pairing.second_mean, metric.digits)}"
     if pairing.num < FEWEST:
         said = "too few images to tell"
+    elif pairing.ties == pairing.num:
+        said = "the same on every image"
     elif pairing.is_clear():
         first = ((pairing.difference or 0) > 0) == metric.higher_is_better
         said = f"the {'first' if first else 'second'} is better"

@@ -2,8 +2,22 @@
 
 from html import escape
 
+from jobs.page_style import STYLE as PAGE_STYLE
+from jobs.report.style import STYLE
 from jobs.report.tables import BREAK, Cell, Told
 from jobs.words import plain
+
+
+def document(title: str, subtitle: str, body: str, script: str = "") -> str:
+    """Return a whole page that asks for nothing: the icon is empty, so that browsers look for none."""
+    scripts = f"<script>{script}</script>" if script else ""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f"<title>{escaped(title)}</title>\n<style>{PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
+        f'<header><h1>{escaped(title)}</h1><p class="codec">{escaped(subtitle)}</p></header>\n'
+        f"{body}\n{scripts}</body></html>\n"
+    )
 
 
 def escaped(text: str) -> str:

@@ -1,16 +1,15 @@
 """report.html: one file that opens anywhere, offline: the verdict first, then everything it stands on."""
 
 from jobs.page import GENERATIVE, INTERPOLATED
-from jobs.page_style import STYLE as PAGE_STYLE
 from jobs.report.accounts import archive_table, counts_table, failures_table, thumbnails_table, timings_table
 from jobs.report.charts import difference_chart, distribution_chart, error_maps, rate_chart, series
 from jobs.report.exhibiting import gallery_section
 from jobs.report.findings import Findings
-from jobs.report.html import escaped, figure, section, table
+from jobs.report.html import document, escaped, figure, section, table
 from jobs.report.measured import Aligned, CandidateNumbers
 from jobs.report.protocol import protocol_section
 from jobs.report.published import published_tables
-from jobs.report.style import SCRIPT, STYLE
+from jobs.report.style import SCRIPT
 from jobs.report.tables import differences_table, rates_table, sets_table, spread_table, summary_table, unverified_table
 from jobs.report.verdict import Verdict
 from jobs.report.words import FORMATS, images, number
@@ -30,21 +29,13 @@ def render_html(findings: Findings, aligned: Aligned, told: list[Verdict]) -> st
         section("failures", "Failures", *_failures(findings, aligned)),
         protocol_section(findings),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{escaped(title)}</title>\n<style>{PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
-        f"<header><h1>{escaped(title)}</h1>{_subtitle(findings, aligned)}</header>\n{_contents(parts)}<main>\n"
-        + "".join(parts)
-        + f"</main>\n<script>{SCRIPT}</script></body></html>\n"
-    )
+    return document(title, _subtitle(findings, aligned), f"{_contents(parts)}<main>\n{''.join(parts)}</main>", SCRIPT)
 
 
 def _subtitle(findings: Findings, aligned: Aligned) -> str:
-    document = findings.document
-    data_set = f", data set {document.data_set}" if document.data_set else ""
-    words = f"{images(aligned.measured.num_images)}{data_set}, protocol {document.judging.protocol.name}"
-    return f'<p class="codec">{escaped(words)}</p>'
+    evaluated = findings.document
+    data_set = f", data set {evaluated.data_set}" if evaluated.data_set else ""
+    return f"{images(aligned.measured.num_images)}{data_set}, protocol {evaluated.judging.protocol.name}"
 
 
 def _contents(parts: list[str]) -> str:

@@ -9,12 +9,10 @@ import numpy as np
 from msgspec import Struct
 
 from jobs.errors import UsageError
-from jobs.page_style import STYLE as PAGE_STYLE
 from jobs.report.files import worded
 from jobs.report.findings import Findings
-from jobs.report.html import escaped, section, table
+from jobs.report.html import document, section, table
 from jobs.report.measured import Aligned, CandidateNumbers, MetricFacts, measure, number_pairs
-from jobs.report.style import STYLE
 from jobs.report.tables import Cell, Told, arrow, difference_cell
 from jobs.report.words import bits, images, number, pairing_words, told_apart
 from jobs.words import plain
@@ -119,12 +117,7 @@ def comparison_section(comparison: RunComparison) -> str:
 def comparison_page(comparison: RunComparison) -> str:
     """Return a whole HTML document of a comparison, which needs nothing but itself."""
     title = f"{comparison.first} against {comparison.second}"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{escaped(title)}</title>\n<style>{PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
-        f"<header><h1>{escaped(title)}</h1><p class="codec">Two evaluations</p></header>\n<main>{comparison_section(comparison)}</main></body></html>\n"
-    )
+    return document(title, "Two evaluations", f"<main>{comparison_section(comparison)}</main>")
 
 
 def _check_protocols(first: Findings, second: Findings) -> None:

@@ -29,8 +29,8 @@ class EvaluateResult(Struct, frozen=True, kw_only=True):
 def report(evaluated: Evaluated) -> EvaluateResult:
     """Write an evaluation's report, in place of an older one, and return what it says."""
     findings = gather(evaluated)
-    store = open_store(evaluated.url)
-    for name, text in write_report(findings).items():
+    aligned, store = measure(findings), open_store(evaluated.url)
+    for name, text in write_report(findings, aligned).items():
         store.put(join(evaluated.url, name), text.encode())
     return EvaluateResult(
         evaluation=evaluated.url,
@@ -38,7 +38,7 @@ def report(evaluated: Evaluated) -> EvaluateResult:
         images=evaluated.plan.num_images,
         failures=_failures(findings),
         left_out=evaluated.document.left_out,
-        verdicts=verdicts(findings, measure(findings)),
+        verdicts=verdicts(findings, aligned),
     )
 
 

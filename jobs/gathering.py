@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from jobs.info import escrow_bytes
 from jobs.report.findings import Findings, GalleryImage, Shown, Timing
+from jobs.report.gallery import cut_to_crop
 from ops.archive.layout import Location
 from ops.archive.reading import Archive
 from ops.archive.rows import OK, ImageRow
@@ -96,7 +97,8 @@ def _pictures(
     document: EvaluationDocument, plan: EvaluationPlan, url: str, chosen: dict[str, str]
 ) -> tuple[list[GalleryImage], list[Timing]]:
     gallery: list[GalleryImage] = []
-    maker = Maker(document.judging, Runtime())
+    shown = [candidate for candidate in document.judging.candidates if candidate.kind != "rate"]
+    maker = Maker(replace(document.judging, candidates=shown), Runtime())
     clock = _Clock(document)
     for key, reference, kept in _references(document, plan, url, list(chosen)):
         made = maker.make(reference, None if kept is None else kept_of(kept))
@@ -111,9 +113,12 @@ def _gallery_image(key: str, why: str, reference: Pixels, made: Sequence[Made]) 
     if payload is None:
         return None
     shown = [Shown(candidate=one.candidate, pixels=one.pixels) for one in made if one.pixels is not None]
-    return GalleryImage(
-        key=key, why=why, reference=reference, thumbnail=payload.thumbnail, media_type=payload.media_type, shown=shown
-    )
+    return cut_to_crop(
+        GalleryImage(
+            key=key, why=why, reference=reference, thumbnail=payload.thumbnail, media_type=payload.media_type,
+            shown=shown,
+        )
+    )  # fmt: skip
 
 
 def _references(

@@ -27,7 +27,7 @@ from pipelines.rows import read_receipt
 from pipelines.streaming import Stages, stream
 
 # The unit of resuming: some minutes of work on one processor with every metric.
-WORK_IMAGES, WORK_BYTES = 16, 64 << 20
+WORK_IMAGES, WORK_BYTES = 8, 64 << 20
 NO_PROGRESS_SECONDS = 4 * 3600.0
 
 

@@ -16,7 +16,7 @@ from jobs.errors import UsageError
 from jobs.report.drawing import linear_axis, log_axis
 from jobs.report.files import write_report
 from jobs.report.findings import GalleryImage, Shown
-from jobs.report.gallery import amplified, exhibits, worst_box
+from jobs.report.gallery import amplified, cut_to_crop, exhibits, worst_box
 from jobs.report.measured import measure
 from jobs.report.runs import compare_findings, comparison_json, comparison_lines, comparison_page
 from jobs.report.verdict import verdicts
@@ -377,6 +377,18 @@ def test_a_crop_lies_where_the_error_is_greatest_and_never_beyond_the_image():
     assert worst_box(reference, reference, (400, 304)) == (0, 0, 203, 117)
 
 
+def test_an_image_that_was_cut_to_its_crop_is_shown_as_the_whole_one_would_be():
+    reference, other = noise(700, 520), noise(700, 520, seed=1)
+    other[300:] = reference[300:]
+    image = GalleryImage(
+        key="a.png", why="drawn by lot", reference=reference, thumbnail=encode(photo(44, 33)), media_type="image/png",
+        shown=[Shown(candidate=NANO.name, pixels=other)],
+    )  # fmt: skip
+    cut = cut_to_crop(image)
+    assert cut.reference.shape == (304, 400, 3)
+    assert exhibits([cut]) == exhibits([image])
+
+
 def test_a_difference_says_by_how_much_it_was_amplified():
     reference = photo()
     difference, factor = amplified(reference, np.clip(reference.astype(int) + 3, 0, 255).astype(np.uint8))
@@ -486,14 +498,19 @@ def test_rows_of_papers_stand_apart_where_the_protocol_is_another_and_nowhere_fo
 
 
 def test_two_runs_are_compared_over_the_images_that_both_have():
-    first, second = duel(scores(12, 26, 0.3), scores(12, 27, 0.4)), duel(scores(10, 24, 0.3), scores(10, 27, 0.4))
+    first, second = (
+        duel(scores(12, 30, 0.3), scores(12, 27, 0.4)),
+        duel(scores(10, 24, 0.3, seed=4), scores(10, 27, 0.4)),
+    )
     comparison = compare_findings(first, replace(second, url="evaluations/b"))
     assert (comparison.num_shared, comparison.only_first, comparison.only_second) == (10, 2, 0)
     ours = comparison.candidates[0].scores["psnr_rgb"]
     assert (ours.num, ours.wins) == (10, 10)
     lines = "\n".join(comparison_lines(comparison))
     assert "evaluations/a against evaluations/b: 10 images in both" in lines
-    assert "the first is better (paired difference 2.00 dB" in lines
+    assert re.search(
+        r"PSNR \(RGB\): \d\d.\d\d against 2\d.\d\d; the first is better \(paired difference \d.\d\d dB", lines
+    )
     assert "LPIPS (AlexNet): " in lines
     assert "no difference that these images show" in lines
     assert "note: 2 images only in evaluations/a: 010.jpg, 011.jpg" in lines

@@ -17,7 +17,11 @@ class Shown(Struct, frozen=True, kw_only=True):
 
 
 class GalleryImage(Struct, frozen=True, kw_only=True):
-    """An image to look at, and why it was chosen, such as "worst by LPIPS (AlexNet)"."""
+    """An image to look at, and why it was chosen, such as "worst by LPIPS (AlexNet)".
+
+    `reference` and what is shown may be whole, or cut to where `left` and `top` say in an image of `whole` (width,
+    height), of which `overview` is a small picture: whole photographs of every candidate would take gigabytes.
+    """
 
     key: str
     why: str
@@ -25,6 +29,10 @@ class GalleryImage(Struct, frozen=True, kw_only=True):
     thumbnail: bytes
     media_type: str
     shown: list[Shown]
+    left: int = 0
+    top: int = 0
+    whole: tuple[int, int] | None = None
+    overview: Pixels | None = None
 
 
 class Timing(Struct, frozen=True, kw_only=True):

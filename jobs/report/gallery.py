@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -78,6 +79,26 @@ def exhibits(gallery: list[GalleryImage], most_bytes: int = MOST_BYTES) -> tuple
     return made[:fitting], len(made) - fitting
 
 
+def cut_to_crop(image: GalleryImage) -> GalleryImage:
+    """Return an image with no more of its pixels than a page shows: the largest crop, and a small picture of all."""
+    height, width = image.reference.shape[:2]
+    box = worst_box(image.reference, _first(image), CROPS[0])
+    return replace(
+        image,
+        reference=_cut(image.reference, box).copy(),
+        shown=[replace(one, pixels=_cut(one.pixels, box).copy()) for one in image.shown],
+        left=box.left,
+        top=box.top,
+        whole=(width, height),
+        overview=_shrunk(image.reference, OVERVIEW_SIDE),
+    )
+
+
+def _first(image: GalleryImage) -> Pixels:
+    """Return the reconstruction that decides where a crop lies: that of the codec under test, if there is one."""
+    return image.shown[0].pixels if image.shown else np.zeros_like(image.reference)
+
+
 def worst_box(reference: Pixels, reconstruction: Pixels, crop: tuple[int, int]) -> Box:
     """Return where, of boxes of this width and height on a grid of 8 pixels, the squared errors are greatest."""
     height, width = reference.shape[:2]
@@ -107,8 +128,10 @@ def _exhibit(image: GalleryImage, crop: tuple[int, int]) -> Exhibit:
     """Return an image's pictures, cut where the first that is shown, the codec under test, errs most."""
     reference = image.reference
     first = image.shown[0] if image.shown else None
-    box = worst_box(reference, first.pixels if first else np.zeros_like(reference), crop)
-    height, width = reference.shape[:2]
+    box = worst_box(reference, _first(image), crop)
+    width, height = image.whole or (reference.shape[1], reference.shape[0])
+    lies = Box(box.left + image.left, box.top + image.top, box.right + image.left, box.bottom + image.top)
+    overview = image.overview if image.overview is not None else _shrunk(reference, OVERVIEW_SIDE)
     original = _cut(reference, box)
     derived, factor = [_picture("edges", _grey(edges(original)))], 1
     if first:
@@ -122,8 +145,8 @@ def _exhibit(image: GalleryImage, crop: tuple[int, int]) -> Exhibit:
     thumbnail, note = _thumbnail(image)
     shown = [_picture("reconstruction", _cut(one.pixels, box), one.candidate) for one in image.shown]
     return Exhibit(
-        key=image.key, why=image.why, place=Place(box, width, height), factor=factor,
-        overview=_picture("overview", _shrunk(reference, OVERVIEW_SIDE)), thumbnail=thumbnail, thumbnail_note=note,
+        key=image.key, why=image.why, place=Place(lies, width, height), factor=factor,
+        overview=_picture("overview", overview), thumbnail=thumbnail, thumbnail_note=note,
         pictures=[_picture("original", original), *shown], derived=derived,
     )  # fmt: skip
 

@@ -16,7 +16,9 @@ nav { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 0 0 2rem; fon
 .verdict dt { color: var(--soft); }
 .verdict dd { margin: 0; overflow-wrap: anywhere; }
 .verdict .against { border-left: 3px solid var(--mark); padding-left: .75rem; }
-.wide { overflow-x: auto; margin-bottom: 1.5rem; }
+.wide { overflow-x: auto; margin-bottom: 1.5rem; background:
+  linear-gradient(to left, var(--ground) 50%, transparent) right / 3rem 100% no-repeat local,
+  linear-gradient(to left, var(--line), transparent) right / 1.25rem 100% no-repeat scroll; }
 .wide table { width: auto; min-width: min(100%, 40rem); }
 .wide thead th { color: var(--soft); font-size: .8125rem; vertical-align: bottom; white-space: normal;
   min-width: 5rem; }
@@ -100,7 +102,7 @@ pre { overflow-x: auto; padding: .75rem 1rem; background: var(--well); border-ra
   h2, h3, .why { break-after: avoid; }
   .crops figure { max-width: 32%; break-inside: avoid; }
   .plots figure, tr { break-inside: avoid; }
-  .wide { overflow: visible; }
+  .wide { overflow: visible; background: none; }
 }
 """
 

@@ -12,7 +12,8 @@ from jobs.words import plain
 from ops.statistics import Pairing, Summary
 
 BREAK = "\n"  # between the lines of a cell's small words
-UP, DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"  # which way a metric is better
+# Which way a metric is better; never alone on a line.
+UP, DOWN = "\N{NO-BREAK SPACE}\N{UPWARDS ARROW}", "\N{NO-BREAK SPACE}\N{DOWNWARDS ARROW}"
 
 
 class Cell(Struct, frozen=True, kw_only=True):
@@ -151,7 +152,7 @@ def _headings(metrics: list[MetricFacts]) -> list[str]:
 def arrow(metric: MetricFacts) -> str:
     """Return a metric's name with its unit and which way it is better."""
     unit = f", {metric.unit}" if metric.unit else ""
-    return f"{metric.heading}{unit} {UP if metric.higher_is_better else DOWN}"
+    return f"{metric.heading}{unit}{UP if metric.higher_is_better else DOWN}"
 
 
 def _bytes_cells(one: CandidateNumbers, against: Against | None) -> list[Cell]:

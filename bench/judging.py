@@ -196,10 +196,12 @@ def run_memory(metric: str, width: int, height: int) -> list[float]:
     from jobs.protocol_files import read_protocol  # noqa: PLC0415
     from jobs.requests import only  # noqa: PLC0415
     from ops.codecs.base import Runtime  # noqa: PLC0415
+    from ops.judging import set_threads  # noqa: PLC0415
     from ops.metrics.base import PairMetric  # noqa: PLC0415
     from ops.metrics.sharing import score_sharing  # noqa: PLC0415
 
     loaded: Any = only(read_protocol("regrow"), [metric]).metrics[0].load(Runtime())
+    set_threads(1)
 
     def score(reference: Any, reconstruction: Any) -> None:
         if isinstance(loaded, PairMetric):

@@ -66,4 +66,6 @@ def evaluate_lines(result: EvaluateResult) -> list[tuple[str, str]]:
 def failed_words(result: EvaluateResult) -> str | None:
     """Return what went wrong, in a line; nothing where nothing did."""
     number = sum(result.failures.values())
-    return f"{count(number, 'image')} could not be judged ({failure_words(result.failures)})" if number else None
+    if not number:
+        return None
+    return f"{count(number, 'image')} could not be judged ({failure_words(result.failures)}); --again tries them anew"

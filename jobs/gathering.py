@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from jobs.info import escrow_bytes
 from jobs.report.findings import Findings, GalleryImage, Shown, Timing
 from jobs.report.gallery import cut_to_crop
-from ops.archive.layout import Location
+from ops.archive.layout import ArchiveError
 from ops.archive.reading import Archive
 from ops.archive.rows import OK, ImageRow
 from ops.candidates import Made, Maker
@@ -23,7 +23,7 @@ from ops.encoding import limits_of
 from ops.evaluation.document import EvaluationDocument
 from ops.evaluation.features import SetScore, set_scores
 from ops.evaluation.plan import EvaluationPlan, Pair, find_pairs
-from ops.evaluation.scores import finished_works, read_scores
+from ops.evaluation.scores import finished_works, mean_error_maps, read_scores
 from ops.images import ImageError, Pixels
 from ops.metrics.base import MetricConfig, SetMetricConfig
 from ops.metrics.distances import DistanceConfig
@@ -48,14 +48,28 @@ def gather(evaluated: Evaluated, *, gallery: bool = True) -> Findings:
     shown, timings = _pictures(document, plan, url, _choose(table, document)) if gallery else ([], [])
     findings = Findings(
         url=url, document=document, plan=plan, table=table, sets=_sets(url, metrics, candidates),
-        gallery=shown, timings=timings,
+        gallery=shown, timings=timings, error_maps=mean_error_maps(url),
     )  # fmt: skip
-    if document.kind != "archive" or document.selection:
+    archive = _archive(document) if gallery else None
+    if archive is None or document.selection:
         return findings
-    seal = Archive.open(document.target).seal
+    seal = archive.seal
     held = sum(pack.num_bytes for pack in seal.packs) + sum(file.num_bytes for file in seal.catalog)
-    escrow = escrow_bytes(Location(document.target))
-    return replace(findings, archive_bytes=held, archive_pixels=seal.totals.pixels, escrow_bytes=escrow)
+    return replace(
+        findings, archive_bytes=held, archive_pixels=seal.totals.pixels, escrow_bytes=escrow_bytes(archive.location)
+    )
+
+
+def _archive(document: EvaluationDocument) -> Archive | None:
+    """Return the archive that was judged; nothing where a source was, or where it is gone or another one by now."""
+    if document.kind != "archive":
+        return None
+    try:
+        found = Archive.open(document.target)
+    except ArchiveError:
+        return None
+    # Where scores were taken on the way there is no version: it grows with every run.
+    return found if document.seal in ("", found.version) else None
 
 
 def _sets(url: str, metrics: Sequence[MetricConfig], candidates: Sequence[str]) -> dict[str, dict[str, SetScore]]:
@@ -63,7 +77,7 @@ def _sets(url: str, metrics: Sequence[MetricConfig], candidates: Sequence[str]) 
     together: dict[tuple[str, int], list[SetMetricConfig]] = {}
     for metric in metrics:
         if isinstance(metric, DistanceConfig):
-            together.setdefault((metric.network, metric.patch), []).append(metric)
+            together.setdefault((metric.extractor, metric.patch), []).append(metric)
     found: dict[str, dict[str, SetScore]] = {name: {} for name in candidates}
     for (extractor, _), configs in together.items():
         for candidate, scores in set_scores(url, works, extractor, configs, candidates).items():
@@ -125,7 +139,9 @@ def _references(
     document: EvaluationDocument, plan: EvaluationPlan, url: str, keys: Sequence[str]
 ) -> Iterator[tuple[str, Pixels, ImageRow | None]]:
     """Yield the references of some keys, decoded, with what an archive keeps of them; not those that are gone."""
-    archive = Archive.open(document.target) if document.kind == "archive" else None
+    archive = _archive(document)
+    if document.kind == "archive" and archive is None:
+        return
     if archive is None or document.references:
         pairs = find_pairs(url, plan, keys)
     else:
@@ -133,12 +149,14 @@ def _references(
     reading = document.judging.reading
     for key in keys:
         pair, kept = pairs[key], None
-        if archive is not None and pair.row is not None:
+        if archive is not None:
+            if pair.row is None or not pair.row.good:
+                continue
             kept = archive.facts(pair.row)
             kept.thumbnail = archive.thumbnail(pair.row)
         entry = pair.reference
         if entry is None and kept is not None:
-            entry = Entry(key=key, uri=kept.uri, locator=kept.locator, size=kept.source_bytes, etag=kept.etag)
+            entry = Entry(key=key, uri=kept.uri, locator=kept.locator, size=kept.source_bytes)
         if entry is None:
             continue
         [encoded] = fetch([entry], 1, limits_of(reading))

@@ -4,6 +4,7 @@ from collections import Counter
 
 from msgspec import Struct
 
+from jobs.evaluating import EvaluateResult
 from jobs.tally import Tally
 from jobs.words import count, failure_words, megapixels, percent, size_words
 from ops.archive.catalog import Totals
@@ -17,7 +18,8 @@ _MESSAGES = 10
 class ArchiveResult(Struct, frozen=True, kw_only=True):
     """What an archive holds after a run. Sums are of images that have a thumbnail; bytes and pixels are of originals.
 
-    `failed_now` are failures of this run alone. Before sealing, the sums too are of this run alone.
+    `failed_now` are failures of this run alone. Before sealing, the sums too are of this run alone. `evaluation` is
+    there where scores were asked for.
     """
 
     archive: str
@@ -33,6 +35,7 @@ class ArchiveResult(Struct, frozen=True, kw_only=True):
     bits_per_pixel: float | None = None
     nothing_to_do: str | None = None
     problems: list[str] = []
+    evaluation: EvaluateResult | None = None
 
 
 class ReconstructResult(Struct, frozen=True, kw_only=True):

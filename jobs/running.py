@@ -77,17 +77,22 @@ def _work_on(request: AnyRequest, watch: Watch, show: Show) -> Outcome:
     except NothingToDo as nothing:
         watch.tally.seal = highest_seal(locate(request.archive))
         watch.tally.problems = list(nothing.problems)
-        return _archived(absolute(request.archive), watch.tally, show, str(nothing))
-    outcome = _archived(absolute(request.archive), watch.tally, show)
-    return _with_scores(outcome, request, watch) if isinstance(request, ArchiveRequest) and request.score else outcome
-
-
-def _with_scores(outcome: Outcome, request: ArchiveRequest, watch: Watch) -> Outcome:
-    """Add what came of the scores that were taken on the way; a report needs an archive that is sealed."""
-    if not request.seal:
+        outcome = _archived(absolute(request.archive), watch.tally, show, str(nothing))
+    else:
+        outcome = _archived(absolute(request.archive), watch.tally, show)
+    if isinstance(request, SealRequest) or request.score is None or watch.tally.seal is None:
         return outcome
+    return _with_scores(outcome, request, watch)
+
+
+def _with_scores(outcome: Outcome, request: ArchiveRequest | RetryRequest, watch: Watch) -> Outcome:
+    """Add what came of the scores that were taken on the way, in this run and earlier ones."""
     scored = _judged(scored_at_archiving(request), watch)
-    return replace(outcome, facts=[*outcome.facts, *scored.facts[1:]])
+    return replace(
+        outcome,
+        facts=[*outcome.facts, *scored.facts[1:]],
+        document=replace(outcome.document, evaluation=scored.document),
+    )
 
 
 def _judged(evaluated: Evaluated, watch: Watch) -> Outcome:

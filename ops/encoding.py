@@ -54,11 +54,20 @@ class ChunkEncoder:
     """Encodes chunks with one codec; decodes ahead in threads under the runtime's budget of pixels.
 
     Several threads may have a chunk each encoded at the same time: they share pool, budget and codec. With `aside`,
-    something else is done with each image that has a payload, by the thread that has it in hand.
+    something else is done with each image that has a payload, by the thread that has it in hand; `cost` says what an
+    image of so many pixels then takes of the budget.
     """
 
-    def __init__(self, codec: Codec, reading: Reading, runtime: Runtime, aside: DoneAside | None = None) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        reading: Reading,
+        runtime: Runtime,
+        aside: DoneAside | None = None,
+        cost: Callable[[int], int] = int,
+    ) -> None:
         self._codec, self._reading, self._runtime, self._aside = codec, reading, runtime, aside
+        self._cost = cost
         self._ahead = Ahead(runtime.threads, runtime.pixel_budget)
         self._device = threading.Lock()
         settings = {"limits": limits_of(reading), "background": reading.background, "metadata": reading.metadata}
@@ -115,7 +124,7 @@ class ChunkEncoder:
 
     def _encode_ahead(self, chunk: Chunk, fetched: Sequence[bytes | Failure]) -> Iterator[Encoded]:
         images = zip(chunk.entries, fetched, strict=True)
-        costs = (((entry, content), claimed_pixels(content)) for entry, content in images)
+        costs = (((entry, content), self._cost(claimed_pixels(content))) for entry, content in images)
         if self._codec.concurrent:
             yield from self._ahead.in_order(self._encode_one, costs)
             return
@@ -132,7 +141,7 @@ class ChunkEncoder:
             return self._through_codec(*image, _attempt_decode(image[1], self._decode))
 
     def _alone_if_large(self, content: bytes | Failure) -> AbstractContextManager[None]:
-        return alone_if(large=claimed_pixels(content) > self._runtime.large_pixels)
+        return alone_if(large=self._cost(claimed_pixels(content)) > self._runtime.large_pixels)
 
     def _through_codec(self, entry: Entry, content: bytes | Failure, result: Encoded) -> Encoded:
         """Give decoded pixels, if there are any, to the codec, and let go of them."""

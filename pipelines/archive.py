@@ -21,11 +21,11 @@ from ops.archive.parts import finished_parts
 from ops.archive.plan import CHUNK_IMAGES, Plan, read_index
 from ops.archive.reading import Archive
 from ops.archive.seals import Seal, highest_seal, open_generation, seal_generation, sweep_leftovers, write_packs_here
+from ops.evaluation.plan import PIXELS_PER_BYTE
 from ops.stores import absolute, child_of, is_there
-from pipelines.deadline import seconds_for
+from pipelines.deadline import judging_seconds, seconds_for
 from pipelines.documents import check_agrees, complete, proposed
 from pipelines.encode import ArchiveTask, EncodeChunk, Scoring, fetch_chunk
-from pipelines.evaluate import NO_PROGRESS_SECONDS as NO_SCORE_SECONDS
 from pipelines.events import Listener, Planned, Sealed, Sealing, Started, nobody
 from pipelines.judgings import scoring_of
 from pipelines.outage import Outage
@@ -117,7 +117,8 @@ def retry(request: RetryRequest, listen: Listener = nobody) -> Seal | None:
             wanted = f" with {', '.join(request.codes)}" if request.codes else ""
             raise NothingToDo(f"{location.url}: no image failed{wanted}")
         listen(Planned(plan, found))
-        return _work_through(Run(location, opened.document, listen, request.address), plan, seal=True)
+        scoring = scoring_of(request.score, opened.document, location) if request.score else None
+        return _work_through(Run(location, opened.document, listen, request.address, scoring), plan, seal=True)
 
 
 def seal_archive(request: SealRequest, listen: Listener = nobody) -> Seal:
@@ -183,7 +184,9 @@ def _encode(run: Run, plan: Plan, remaining: pa.Table) -> None:
         scoring=run.scoring,
     )
     longest = seconds_for(CHUNK_IMAGES, _most(remaining["num_bytes"]), careful=True)
-    longest += NO_SCORE_SECONDS * bool(run.scoring)
+    if run.scoring:
+        pixels = PIXELS_PER_BYTE * _most(remaining["num_bytes"])
+        longest += 2 * judging_seconds(run.scoring.judging, CHUNK_IMAGES, pixels)
     outage, look_at = Outage(plan.source), monotonic() + SECONDS_BETWEEN_LOOKS
     try:
         with (

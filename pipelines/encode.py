@@ -1,8 +1,11 @@
 """The two stages of archiving: fetch a chunk's encoded images; encode them and put the part."""
 
+import hashlib
 import time
+from functools import partial
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from ops.archive import attempts
@@ -19,13 +22,14 @@ from ops.encoding import ChunkEncoder, DoneAside, claimed_pixels, limits_of
 from ops.evaluation.document import Judging
 from ops.evaluation.scores import ScoreStatus
 from ops.images import Failure, Pixels
-from ops.judging import Judge, Judged, failed, put_judged
+from ops.judging import Judge, Judged, failed, judging_cost, put_judged
 from ops.sources import fetch
 from ops.stack import cpu, stack
 from pipelines.deadline import deadline, judging_seconds, seconds_for
 from pipelines.events import Receipt
 from pipelines.rows import Row, fetched_row, read_fetched, receipt_row
 from pipelines.turns import Turns
+from pipelines.versions import check_version
 
 FETCH_THREADS = 8
 
@@ -68,8 +72,14 @@ class EncodeChunk:
             )
         self._task = task
         self._turns = Turns()
-        aside = _judging(Judge(task.scoring.judging, runtime)) if task.scoring else None
-        self._encoder = ChunkEncoder(task.codec.load(runtime), task.reading, runtime, aside)
+        codec = task.codec.load(runtime)
+        if task.scoring is None:
+            self._encoder = ChunkEncoder(codec, task.reading, runtime)
+        else:
+            check_version(task.scoring.judging)
+            aside = _judging(task.scoring.judging, runtime)
+            cost = partial(judging_cost, task.scoring.judging)
+            self._encoder = ChunkEncoder(codec, task.reading, runtime, aside, cost)
 
     def __call__(self, row: Row) -> Row:
         started, task = time.monotonic(), self._task
@@ -108,12 +118,21 @@ class EncodeChunk:
         without = [
             failed(scoring.judging, row.key, ScoreStatus.NO_THUMBNAIL, f"{row.status}: {row.message}") for row in bad
         ]
-        put_judged(scoring.url, chunk_id, [*judged, *(Judged(rows, []) for rows in without)], scoring.judging)
+        # Named by what was archived, too: a try whose part was not put may have seen images that this one did not.
+        seen = hashlib.sha256(msgspec.json.encode([(row.key, row.thumbnail_sha256) for row in rows])).hexdigest()
+        judged = [*judged, *(Judged(rows, []) for rows in without)]
+        put_judged(scoring.url, f"{chunk_id}-{seen[:8]}", judged, scoring.judging)
 
 
-def _judging(judge: Judge) -> DoneAside:
+def _judging(judging: Judging, runtime: Runtime) -> DoneAside:
+    judge = Judge(judging, runtime)
+
     def aside(key: str, encoded: bytes, pixels: Pixels, payload: Payload, alpha: bytes | None) -> Judged:
-        return judge.judge(key, pixels, encoded, Kept(payload, len(alpha or b"")))
+        try:
+            return judge.judge(key, pixels, encoded, Kept(payload, len(alpha or b"")))
+        except Exception as error:  # noqa: BLE001  scores are a by-work: the image is archived, and its row says why
+            said = f"scoring failed with {type(error).__name__}: {' '.join(str(error).split())}"
+            return Judged(failed(judging, key, ScoreStatus.NOT_JUDGED, said), [])
 
     return aside
 

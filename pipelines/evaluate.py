@@ -1,34 +1,50 @@
 """Evaluating: freeze which image is judged against which reference, judge what has no scores yet."""
 
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
+from itertools import chain
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from clusters.session import ray_session
 from ops.archive import attempts
 from ops.archive.layout import ArchiveError, Location, locate, read_document
 from ops.archive.reading import Archive, catalog_rows
+from ops.archive.rows import OK
 from ops.evaluation.document import EvaluationDocument, create_evaluation, read_evaluation
-from ops.evaluation.plan import EvaluationPlan, Pair, grouped, plan_of_keys, read_index, read_plan, write_plan
-from ops.evaluation.scores import finished_works, read_scores
+from ops.evaluation.plan import (
+    PIXELS_PER_BYTE,
+    EvaluationPlan,
+    Pair,
+    grouped,
+    plan_of_keys,
+    read_index,
+    read_plan,
+    write_plan,
+)
+from ops.evaluation.scores import finished_works, forget_failures, read_scores
 from ops.readers.base import Entry
 from ops.sources.report import ScanReport
 from ops.sources.scanning import scan
 from ops.stores import absolute, join, open_store
+from pipelines.deadline import judging_seconds
 from pipelines.events import Listener, Started, nobody
 from pipelines.judge import JudgeTask, JudgeWork, fetch_work
-from pipelines.judgings import evaluation_url, proposed, scoring_of
-from pipelines.requests import ArchiveRequest, EvaluateRequest
+from pipelines.judgings import evaluation_url, patches_of, proposed, scoring_of, shares_of
+from pipelines.outage import Outage
+from pipelines.requests import ArchiveRequest, EvaluateRequest, RetryRequest
 from pipelines.rows import read_receipt
 from pipelines.streaming import Stages, stream
 
-# The unit of resuming: some minutes of work on one processor with every metric.
-WORK_IMAGES, WORK_BYTES = 8, 64 << 20
-NO_PROGRESS_SECONDS = 4 * 3600.0
+# The unit of resuming. Pixels count once for the reference and once for each candidate: a quarter of an hour of work on
+# one processor with every metric, seconds with those of pixels.
+WORK_IMAGES, WORK_PIXELS = 8, 60_000_000
+SPARE_SECONDS = 3600.0
 
 
 class Evaluated(NamedTuple):
@@ -52,9 +68,11 @@ def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
         document = create_evaluation(url, document)
     else:
         # Before anything is written: a source that is not there leaves no folder behind.
-        images = _images(request, archive)
+        pairs, notes = _images(request, archive)
         document = create_evaluation(url, document)
-        plan = write_plan(url, grouped(images.pairs, WORK_IMAGES, WORK_BYTES), images.notes)
+        plan = _write_plan(url, document, pairs, notes, archive)
+    if request.again:
+        forget_failures(url)
     index = read_index(url, plan)
     remaining = index.filter(pc.invert(pc.is_in(index["id"], finished_works(url))))
     num_images = pc.sum(remaining["num_images"]).as_py() or 0
@@ -64,9 +82,9 @@ def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
         task = JudgeTask(
             url=url, run=secrets.token_hex(8), judging=document.judging,
             location=archive.location if archive else None, version=archive.version if archive else "",
-            references_named=bool(document.references),
+            references_named=bool(document.references), shares=plan.shares,
         )  # fmt: skip
-        _judge(task, remaining, request.address, listen)
+        _judge(task, remaining, request, listen)
     # Marks of work under way; all of it is done.
     store = open_store(url)
     store.remove(stored.url for stored in store.walk(join(url, "attempts")))
@@ -74,7 +92,24 @@ def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
     return Evaluated(url, document, plan)
 
 
-def scored_at_archiving(request: ArchiveRequest) -> Evaluated:
+def _write_plan(
+    url: str, document: EvaluationDocument, pairs: Iterable[Pair], notes: Iterable[str], archive: Archive | None
+) -> EvaluationPlan:
+    judging = document.judging
+
+    def shares(num_images: int) -> dict[str, float]:
+        if archive is None:
+            # Sizes are not known: each image that counts has one patch or more.
+            return shares_of(judging.protocol, lambda _: num_images)
+        selection = document.selection
+        tables = [table.filter(pc.equal(table["status"], OK)) for table in archive.select(**selection)]
+        return shares_of(judging.protocol, lambda side: sum(patches_of(table, side) for table in tables))
+
+    most_pixels = WORK_PIXELS // (1 + len(judging.candidates))
+    return write_plan(url, grouped(pairs, WORK_IMAGES, most_pixels), shares, notes)
+
+
+def scored_at_archiving(request: ArchiveRequest | RetryRequest) -> Evaluated:
     """Return the evaluation that an archive's runs with these `score` settings have filled so far.
 
     Of images that were archived without them there are no scores.
@@ -92,10 +127,14 @@ def opened(url: str) -> Evaluated:
     document = read_evaluation(url)
     done = finished_works(url)
     plan = read_plan(url)
+    if plan is None and document.kind == "source":
+        raise ArchiveError(f"{url} was not planned to its end: run its evaluate command again")
     if plan is None:  # scores that were taken while an archive was made
         names = [candidate.name for candidate in document.judging.candidates]
         table = read_scores(url, document.judging.protocol.columns(), names)
         plan = plan_of_keys(pc.unique(table["key"]).to_pylist(), len(done))
+        # Of images that were archived without scores there are none: they count as planned, and the report says so.
+        plan = replace(plan, num_images=max(plan.num_images, len(Archive.open(document.target))))
     if len(done) < plan.num_works:
         raise ArchiveError(
             f"{url} is not complete, {len(done)} of {plan.num_works} works are done: run its evaluate command again"
@@ -103,15 +142,20 @@ def opened(url: str) -> Evaluated:
     return Evaluated(url, document, plan)
 
 
-def _judge(task: JudgeTask, remaining: pa.Table, address: str | None, listen: Listener) -> None:
+def _judge(task: JudgeTask, remaining: pa.Table, request: EvaluateRequest, listen: Listener) -> None:
     stages = Stages(fetch_work, JudgeWork, task)
+    largest = PIXELS_PER_BYTE * (pc.max(remaining["num_bytes"]).as_py() or 0)
+    longest = 2 * judging_seconds(task.judging, WORK_IMAGES, max(largest, WORK_PIXELS)) + SPARE_SECONDS
+    outage = Outage(request.references or request.target, "add --again then, for these")
     try:
         with (
-            ray_session(address) as budget,
-            closing(stream(remaining, stages, budget, NO_PROGRESS_SECONDS)) as rows,
+            ray_session(request.address) as budget,
+            closing(stream(remaining, stages, budget, longest)) as rows,
         ):
             for row in rows:
-                listen(read_receipt(row))
+                receipt = read_receipt(row)
+                listen(receipt)
+                outage.watch(receipt)
     except BaseException:
         with suppress(OSError):
             attempts.stop(Location(task.url), task.run)
@@ -122,32 +166,42 @@ def _is_archive(url: str) -> bool:
     return read_document(Location(absolute(url))) is not None
 
 
-class _Images(NamedTuple):
-    """What is to be judged, in the order of the plan, and what people should know of the list."""
+def _images(request: EvaluateRequest, archive: Archive | None) -> tuple[Iterator[Pair], Iterable[str]]:
+    """Return what is to be judged, in the order of the plan, and notes on it that are complete at its end.
 
-    pairs: Iterable[Pair]
-    notes: list[str]
-
-
-def _images(request: EvaluateRequest, archive: Archive | None) -> _Images:
-    if archive is not None:
-        references = _References(request.references) if request.references else None
-        return _Images(_pairs(archive, request, references), [])
+    Raises SourceError or ArchiveError where there is nothing.
+    """
     report = ScanReport()
-    pairs = [Pair(key=entry.key, reference=entry) for entry in scan(request.target, report=report)]
-    return _Images(pairs, [f"{place}: {problem}" for place, problem in report.problems])
+    if archive is not None:
+        references = _References(request.references, archive) if request.references else None
+        pairs = _pairs(archive, request, references)
+    else:
+        given = {"keys": request.keys, "match": request.match, "where": request.where, "references": request.references}
+        if wrong := [name for name, value in given.items() if value is not None]:
+            raise ArchiveError(f"{request.target} is no archive: {', '.join(wrong)} select of one; leave that out")
+        pairs = (Pair(key=entry.key, reference=entry) for entry in scan(request.target, report=report))
+    first = next(pairs, None)
+    if first is None:
+        raise ArchiveError(f"{request.target} has no image that meets the request")
+    return chain([first], pairs), (f"{place}: {problem}" for place, problem in report.problems)
 
 
 class _References:
-    """The references that a source holds: by key, or by the key without its suffix where only one image has it."""
+    """The references that a source holds: by key, or by the key without its suffix where that is plain.
 
-    def __init__(self, source: str) -> None:
-        self._by_key: dict[str, Entry] = {}
+    It is where one reference and one image of the archive have it, and the reference is no other image's by its key.
+    """
+
+    def __init__(self, source: str, archive: Archive) -> None:
         stems: dict[str, list[Entry]] = {}
+        self._by_key: dict[str, Entry] = {}
         for entry in scan(source, report=ScanReport()):
             self._by_key[entry.key] = entry
             stems.setdefault(_stem(entry.key), []).append(entry)
-        self._by_stem = {stem: entries[0] for stem, entries in stems.items() if len(entries) == 1}
+        wanted: Counter[str] = Counter()
+        for table in archive.select():
+            wanted.update(stem for key in table["key"].to_pylist() if (stem := _stem(key)) in stems)
+        self._by_stem = {stem: entries[0] for stem, entries in stems.items() if len(entries) == 1 and wanted[stem] == 1}
 
     def of(self, key: str) -> Entry | None:
         """Return the reference of a key, or nothing."""

@@ -1,5 +1,6 @@
 """The two stages of evaluating: fetch thumbnails and references; regrow, score, and put the score rows."""
 
+import hashlib
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -9,21 +10,20 @@ from msgspec import Struct
 
 from ops.ahead import Ahead
 from ops.archive import attempts
-from ops.archive.attempts import Attempt
-from ops.archive.layout import ArchiveError, Location
+from ops.archive.attempts import DEATHS_TO_CONVICT, Attempt
+from ops.archive.layout import Location
 from ops.archive.reading import read_image_rows
 from ops.archive.rows import OK, ImageRow
 from ops.candidates import Kept
 from ops.careful import decode_apart
 from ops.codecs.base import Runtime
-from ops.codecs.names import codec_from
 from ops.decoding import decode
 from ops.encoding import CAREFUL_SECONDS, CAREFUL_SECONDS_PER_MEGAPIXEL, claimed_pixels, limits_of
 from ops.evaluation.document import Judging
 from ops.evaluation.plan import Pair, Work, read_work
 from ops.evaluation.scores import ScoreRow, ScoreStatus
 from ops.images import Failure, FailureCode, ImageError, Pixels
-from ops.judging import Judge, Judged, failed, put_judged, why_unreadable
+from ops.judging import Judge, Judged, failed, is_of_memory, judging_cost, put_judged, why_unreadable
 from ops.large import alone_if
 from ops.readers.base import Entry
 from ops.regrowing import payload_of
@@ -32,6 +32,7 @@ from pipelines.deadline import deadline, judging_seconds
 from pipelines.events import Receipt
 from pipelines.rows import Row, judged_row, read_judged, receipt_row
 from pipelines.turns import Turns
+from pipelines.versions import check_version
 
 FETCH_THREADS = 8
 
@@ -48,6 +49,7 @@ class JudgeTask(Struct, frozen=True, kw_only=True):
     location: Location | None = None
     version: str = ""
     references_named: bool = False
+    shares: dict[str, float] = {}
 
 
 def fetch_work(row: Row, task: JudgeTask) -> Row:
@@ -58,6 +60,8 @@ def fetch_work(row: Row, task: JudgeTask) -> Row:
     wanted = [one for one in references if isinstance(one, Entry)]
     fetched = iter(fetch(wanted, FETCH_THREADS, limits_of(task.judging.reading)))
     encoded = [next(fetched) if isinstance(one, Entry) else one for one in references]
+    if not task.references_named:
+        encoded = [_unchanged(content, one) for content, one in zip(encoded, kept, strict=True)]
     return judged_row(work.id, [pair.key for pair in work.pairs], kept, encoded)
 
 
@@ -83,7 +87,17 @@ def _reference(pair: Pair, kept: ImageRow | None, task: JudgeTask) -> Entry | Fa
         return pair.reference
     if kept is None or task.references_named or not kept.uri:
         return Failure(FailureCode.VANISHED, "the references that were named hold no image of this key")
-    return Entry(key=kept.key, uri=kept.uri, locator=kept.locator, size=kept.source_bytes, etag=kept.etag)
+    # What it holds is compared, not when it was written: a copy that was put back is the same image.
+    return Entry(key=kept.key, uri=kept.uri, locator=kept.locator, size=kept.source_bytes)
+
+
+def _unchanged(encoded: bytes | Failure, kept: ImageRow | None) -> bytes | Failure:
+    """Return an original if it is the one that was archived."""
+    if kept is None or kept.source_sha256 is None or isinstance(encoded, Failure):
+        return encoded
+    if hashlib.sha256(encoded).hexdigest() == kept.source_sha256:
+        return encoded
+    return Failure(FailureCode.CHANGED, f"{kept.uri} is another image now than the one that was archived")
 
 
 class JudgeWork:
@@ -91,8 +105,8 @@ class JudgeWork:
 
     def __init__(self, task: JudgeTask, runtime: Runtime) -> None:
         self._task, self._runtime = task, runtime
-        check_version(task)
-        self._judge = Judge(task.judging, runtime)
+        check_version(task.judging)
+        self._judge = Judge(task.judging, runtime, task.shares)
         self._ahead = Ahead(runtime.threads, runtime.pixel_budget)
         self._turns = Turns()
         reading = task.judging.reading
@@ -112,22 +126,21 @@ class JudgeWork:
             put_judged(task.url, work, judged, task.judging)
         return receipt_row(_receipt(work, rows, encoded, time.monotonic() - started))
 
-    @property
-    def _num_candidates(self) -> int:
-        return 1 + len(self._task.judging.candidates)
+    def _cost(self, encoded: bytes | Failure) -> int:
+        return judging_cost(self._task.judging, claimed_pixels(encoded))
 
     def _judged(
         self, keys: list[str], kept: list[ImageRow | None], encoded: list[bytes | Failure], attempt: Attempt
     ) -> Iterator[Judged]:
         given = list(zip(range(len(keys)), keys, kept, encoded, strict=True))
         if not attempt.careful:
-            # A candidate takes three bytes a pixel and the work on it about as much; the budget counts twelve a pixel.
-            costs = ((one, claimed_pixels(one[3]) * (1 + self._num_candidates // 2)) for one in given)
+            costs = ((one, self._cost(one[3])) for one in given)
             yield from self._ahead.in_order(lambda one: self._one(*one[1:], decoder=self._decode), costs)
             return
         try:
             for index, key, row, content in given:
-                if attempt.convicted(index):
+                # Runs that died whole may have been stopped by a batch system: scores are taken again, not given up.
+                if attempt.suspects.get(index, ()).count(attempt.run) >= DEATHS_TO_CONVICT:
                     why = f"it was in hand each time its worker died ({attempt.deaths} deaths)"
                     yield self._failed(key, ScoreStatus.REFERENCE_UNREADABLE, why)
                     continue
@@ -143,12 +156,17 @@ class JudgeWork:
             gone = encoded.code == FailureCode.VANISHED
             status = ScoreStatus.NO_REFERENCE if gone else ScoreStatus.REFERENCE_UNREADABLE
             return self._failed(key, status, why_unreadable(key, encoded))
-        with alone_if(large=claimed_pixels(encoded) > self._runtime.large_pixels):
+        with alone_if(large=self._cost(encoded) > self._runtime.large_pixels):
             try:
                 reference: Pixels = decoder(encoded).pixels
             except ImageError as error:
                 return self._failed(key, ScoreStatus.REFERENCE_UNREADABLE, why_unreadable(key, error.failure))
-            return self._judge.judge(key, reference, encoded, None if kept is None else kept_of(kept))
+            try:
+                return self._judge.judge(key, reference, encoded, None if kept is None else kept_of(kept))
+            except Exception as error:
+                if not is_of_memory(error):
+                    raise
+                return self._failed(key, ScoreStatus.NOT_JUDGED, f"no memory to judge {key}: give workers more")
 
     def _decode_in_process(self, content: bytes) -> Any:
         megapixels = claimed_pixels(content) / 1e6
@@ -175,12 +193,3 @@ def _receipt(work: str, rows: list[ScoreRow], encoded: list[bytes | Failure], se
         source_bytes=sum(len(one) for one in encoded if isinstance(one, bytes)), thumbnail_bytes=0, seconds=seconds,
         failures=sorted({row.key: row.status for row in rows if row.status != OK}.values()),
     )  # fmt: skip
-
-
-def check_version(task: JudgeTask) -> None:
-    """Raise ArchiveError where this machine's codecs are not those of the driver."""
-    digests = [codec_from(settings).digest() for settings in task.judging.codecs]
-    if digests != task.judging.codec_digests:
-        raise ArchiveError(
-            "the regrow of this worker has other codecs than its driver's: install one version everywhere"
-        )

@@ -1,6 +1,6 @@
 """What an evaluation asks for, worked out before any work: codecs, metrics that can be taken here, candidates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pyarrow as pa
@@ -27,8 +27,6 @@ def proposed(request: EvaluateRequest, archive: Archive | None) -> EvaluationDoc
     codecs = _codecs(request, archive)
     reading = archive.document.reading if archive else request.reading or Reading()
     judging, left_out = _judging(request, codecs, reading)
-    if archive is not None:
-        judging = msgspec.structs.replace(judging, shares=_shares(judging.protocol, archive))
     return EvaluationDocument(
         kind="archive" if archive else "source",
         target=archive.location.url if archive else absolute(request.target),
@@ -37,7 +35,7 @@ def proposed(request: EvaluateRequest, archive: Archive | None) -> EvaluationDoc
         selection={name: value for name in ("keys", "match", "where") if (value := getattr(request, name)) is not None},
         data_set=request.data_set,
         judging=judging,
-        protocol_digest=judging.protocol.digest(),
+        protocol_digest=request.protocol.digest(),
         left_out=left_out,
         made_by=f"regrow {regrow_version()}",
         machine=cpu(),
@@ -48,11 +46,18 @@ def proposed(request: EvaluateRequest, archive: Archive | None) -> EvaluationDoc
 def scoring_of(request: ScoreRequest, document: ArchiveDocument, location: Location) -> Scoring:
     """Return where and how scores are taken while an archive is made; its evaluation stands then.
 
-    Every run of the archive adds to it. All patches are drawn, since nobody knows yet how many there will be.
+    Every run of the archive adds to it. Metrics of the whole set are left out: nobody knows yet how many patches there
+    will be, of which a share is drawn.
     """
-    judging, left_out = _judging(request, [codec_of(document, location.url)], document.reading)
+    sets = [metric for metric in request.protocol.metrics if isinstance(metric, SetMetricConfig)]
+    single = [metric for metric in request.protocol.metrics if metric not in sets]
+    if not single:
+        raise ArchiveError("only metrics of the whole set were asked for: take them with `regrow evaluate` afterwards")
+    one_by_one = msgspec.structs.replace(request, protocol=msgspec.structs.replace(request.protocol, metrics=single))
+    judging, left_out = _judging(one_by_one, [codec_of(document, location.url)], document.reading)
+    left_out |= {metric.column: "it is of the whole set: take it with `regrow evaluate` afterwards" for metric in sets}
     found = EvaluationDocument(
-        kind="archive", target=location.url, judging=judging, protocol_digest=judging.protocol.digest(),
+        kind="archive", target=location.url, judging=judging, protocol_digest=request.protocol.digest(),
         left_out=left_out, made_by=f"regrow {regrow_version()}", machine=cpu(), stack=stack(),
     )  # fmt: skip
     url = join(location.url, "evaluations", f"{judging.protocol.name}-at-archiving-{found.digest()[:8]}")
@@ -116,18 +121,17 @@ def _formats(wanted: Sequence[Format]) -> tuple[list[Format], dict[str, str]]:
     )
 
 
-def _shares(protocol: Protocol, archive: Archive | None) -> dict[str, float]:
-    """Return which share of all patches is drawn, so that some more than MOST_PATCHES are. Sizes are an archive's."""
-    found = {}
-    for patch in sorted({metric.patch for metric in protocol.metrics if isinstance(metric, SetMetricConfig)}):
-        if archive is None:
-            continue
-        number = sum(_patches_of(table, patch) for table in archive.select(where="status == 'ok'"))
-        found[str(patch)] = min(1.0, threshold_for(number, MOST_PATCHES) / EVERY_RANK)
-    return found
+def shares_of(protocol: Protocol, num_patches_of: Callable[[int], int]) -> dict[str, float]:
+    """Return which share of all patches is drawn, so that some more than MOST_PATCHES are, by the side of a patch.
+
+    `num_patches_of` says how many patches of such a side there are, or at least are.
+    """
+    sides = sorted({metric.patch for metric in protocol.metrics if isinstance(metric, SetMetricConfig)})
+    return {str(side): threshold_for(num_patches_of(side), MOST_PATCHES) / EVERY_RANK for side in sides}
 
 
-def _patches_of(table: pa.Table, patch: int) -> int:
+def patches_of(table: pa.Table, patch: int) -> int:
+    """Return how many patches images have whose sizes a catalog knows."""
     counted = table.group_by(["width", "height"]).aggregate([("key", "count")]).to_pylist()
     return sum(num_patches(one["width"], one["height"], patch) * one["key_count"] for one in counted)
 

@@ -1,20 +1,21 @@
 """A source that is gone: told while it happens, not after every image of it has become a failure."""
 
 from ops.archive.layout import ArchiveError
+from ops.evaluation.scores import ScoreStatus
 from ops.images import FailureCode
 from pipelines.events import Receipt
 
 # Deleted albums are some chunks in a row; an unmounted disk or an expired key is all the rest.
 CHUNKS = 20
 IMAGES = 500
-_GONE = {FailureCode.VANISHED, FailureCode.UNREADABLE}
+_GONE = {FailureCode.VANISHED, FailureCode.UNREADABLE, ScoreStatus.NO_REFERENCE, ScoreStatus.REFERENCE_UNREADABLE}
 
 
 class Outage:
     """Counts chunks, one after another, of which no image could be fetched."""
 
-    def __init__(self, source: str) -> None:
-        self._source = source
+    def __init__(self, source: str, remedy: str = "after it `regrow retry` for these") -> None:
+        self._source, self._remedy = source, remedy
         self._chunks = self._images = 0
 
     def watch(self, receipt: Receipt) -> None:
@@ -24,5 +25,5 @@ class Outage:
         if self._chunks >= CHUNKS and self._images >= IMAGES:
             raise ArchiveError(
                 f"none of the last {self._images:,} images could be fetched from {self._source}: is it mounted, are "
-                "the credentials valid? Then run the same command again, and after it `regrow retry` for these"
+                f"the credentials valid? Then run the same command again; {self._remedy}"
             )

@@ -61,6 +61,7 @@ class RetryRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     archive: str
     codes: list[FailureCode] = []
+    score: ScoreRequest | None = None
     address: str | None = None
 
     def __post_init__(self) -> None:
@@ -105,7 +106,8 @@ class EvaluateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     `references` are where else than at its sources an archive's originals lie. `baselines` are formats that get the
     same bytes as each thumbnail; `rates` are bits per pixel for curves. `destination` is the evaluation's folder,
-    without one inside the archive or below ./evaluations. `keys`, `match` and `where` select of an archive.
+    without one inside the archive or below ./evaluations. `keys`, `match` and `where` select of an archive. `again`
+    judges once more what could not be judged before.
     """
 
     target: str
@@ -120,6 +122,7 @@ class EvaluateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     where: str | None = None
     reading: Reading | None = None
     data_set: str = ""
+    again: bool = False
     address: str | None = None
 
     def __post_init__(self) -> None:
@@ -133,7 +136,7 @@ class EvaluateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def _check_formats(baselines: Sequence[str], rates: Sequence[float]) -> None:
     _check_once("baselines", baselines)
-    _check_once("rates", rates)
+    _check_once("rates", [f"{rate:g}" for rate in rates])
     for rate in rates:
         if not 0 < rate <= 24:
             raise SettingError(f"rates: {rate:g} bits per pixel; write numbers above 0, up to 24")

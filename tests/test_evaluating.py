@@ -70,8 +70,37 @@ def test_scores_are_taken_while_an_archive_is_made_and_while_it_grows(source, tm
     assert cli.run(["compare", str(evaluation), str(tmp_path / "e"), "--to", str(tmp_path / "c.html")]) == 0
     out = capsys.readouterr().out
     assert "5 images in both" in out
-    assert "no difference that these images show" in out
+    assert "the same on every image" in out
     assert "<html" in (tmp_path / "c.html").read_text()
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_here")
+def test_a_retry_scores_what_it_archives_and_images_without_scores_are_counted(source, tmp_path, capsys):
+    assert cli.run(["archive", str(source), str(tmp_path / "a"), "--codec", "bicubic-x4"]) == 1
+    (source / "bad.jpg").write_bytes(jpeg(7))
+    assert cli.run(["retry", str(tmp_path / "a"), "--score", "--json", *FAST[:2]]) == 0
+    told = capsys.readouterr().out
+    assert json.loads(told[told.index("{") :])["evaluation"]["images"] == 4
+    [evaluation] = (tmp_path / "a" / "evaluations").iterdir()
+    assert set(table(evaluation)["key"].to_pylist()) == {"bad.jpg"}
+    assert "1 of 4 planned images" in (evaluation / "report.md").read_text()
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_here")
+def test_what_could_not_be_judged_is_judged_again_when_asked(source, tmp_path, capsys):
+    (source / "bad.jpg").unlink()
+    cli.run(["archive", str(source), str(tmp_path / "a"), "--codec", "bicubic-x4"])
+    (source / "001.jpg").rename(tmp_path / "away.jpg")
+    arguments = ["evaluate", str(tmp_path / "a"), "--to", str(tmp_path / "e"), *FAST]
+    assert cli.run(arguments) == 1
+    assert "1 image could not be judged (no_reference 1); --again tries them anew" in capsys.readouterr().err
+    (tmp_path / "away.jpg").rename(source / "001.jpg")
+    (source / "001.jpg").touch()  # a copy that was put back is the same image
+    assert cli.run(arguments) == 1, "what is done stays"
+    assert cli.run([*arguments, "--again"]) == 0
+    assert set(table(tmp_path / "e")["status"].to_pylist()) == {"ok"}
 
 
 @pytest.mark.ray
@@ -113,6 +142,8 @@ def test_wrong_use_is_refused_in_one_line(arguments, said, capsys):
         (["compare", "{0}/none", "{0}/none"], "is no evaluation (it has no evaluation.json): check the path"),
         (["evaluate", "{0}/none", "--codecs", "bicubic-x8"], "does not exist; check the spelling"),
         (["evaluate", "{0}", "--codecs", "bicubic-x8", "--data-set", "kodak"], "kodak"),
+        (["evaluate", "{0}", "--codecs", "bicubic-x8", "--match", "a*"], "is no archive: match select of one"),
+        (["evaluate", "{0}", "--codecs", "bicubic-x8", "--references", "x"], "is no archive: references select of one"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_in_one_line(arguments, said, tmp_path, capsys, monkeypatch):

@@ -13,6 +13,7 @@ from PIL import Image
 
 import clusters.session
 from clusters.budget import budget_for_nodes
+from jobs.gathering import gather
 from jobs.protocol_files import read_protocol
 from jobs.requests import only
 from ops.archive.layout import ArchiveError
@@ -144,13 +145,40 @@ def test_references_elsewhere_are_found_by_key_or_by_name_without_suffix(archive
     assert rows["000.jpg"]["psnr_rgb"] == own["000.jpg"]["psnr_rgb"]
 
 
+def test_a_reference_is_taken_by_its_stem_only_where_that_is_plain(tmp_path: Path) -> None:
+    files = {"a.jpg": jpeg(1), "a.png": makers.encode(makers.photo(48, 32, seed=2)), "b.jpg": jpeg(3)}
+    Run(request(put_files(str(tmp_path / "photos"), files), tmp_path / "a"))
+    others = {"a.png": files["a.png"], "b.png": makers.encode(makers.photo(48, 32, seed=4))}
+    found = evaluate(asked(tmp_path / "a", references=put_files(str(tmp_path / "others"), others)))
+    statuses = {key: row["status"] for key, row in rows_of(found, "bicubic-x4").items()}
+    assert statuses == {"a.jpg": "no_reference", "a.png": "ok", "b.jpg": "ok"}
+
+
+def test_metrics_of_the_whole_set_stand_on_patches_of_both_sides(tmp_path: Path) -> None:
+    files = {f"{index}.png": makers.encode(makers.photo(520, 300, seed=index)) for index in range(2)}
+    source = put_files(str(tmp_path / "photos"), {**files, "small.jpg": jpeg(1)})
+    protocol = only(read_protocol("regrow"), ["psnr_rgb", "fd_vgg16", "kd_vgg16"])
+    codecs = [codec_from("bicubic-x4"), codec_from("bicubic-x16")]
+    destination = str(tmp_path / "e")
+    found = evaluate(asked(source, protocol=protocol, codecs=codecs, baselines=(), destination=destination))
+    sets = gather(found, gallery=False).sets
+    near, far = sets["bicubic-x4"]["fd_vgg16"], sets["bicubic-x16"]["fd_vgg16"]
+    assert near.num == far.num == 4  # two patches of 256 an image, none of a second grid
+    assert near.value is not None
+    assert far.value is not None
+    assert near.value > 0
+    assert far.value > 0
+    assert sets["bicubic-x4"]["kd_vgg16"].value is not None
+    assert "fd_vgg16" in dict(rows_of(found, "bicubic-x4")["small.jpg"]["missing"])
+
+
 def test_a_reference_that_is_gone_or_changed_is_told(archived: Path, tmp_path: Path) -> None:
     (tmp_path / "photos" / "000.jpg").unlink()
     (tmp_path / "photos" / "001.jpg").write_bytes(jpeg(9))
     rows = rows_of(evaluate(asked(archived)), "bicubic-x4")
     assert rows["000.jpg"]["status"] == "no_reference"
     assert rows["001.jpg"]["status"] == "reference_unreadable"
-    assert "changed" in rows["001.jpg"]["message"]
+    assert rows["001.jpg"]["message"].startswith("the reference of 001.jpg: changed: ")
 
 
 def test_equal_constant_and_tiny_images_have_a_score_or_a_reason(tmp_path: Path) -> None:

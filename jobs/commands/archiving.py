@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from jobs.commands.options import Address, ArchiveArgument, Json, Quiet
+from jobs.commands.options import Address, ArchiveArgument, Json, Quiet, Score, ScoreMetrics, ScoreProtocol
 
 Changed = Literal["refuse", "skip", "new"]
 Metadata = Literal["keep", "no-location", "none"]
@@ -50,15 +50,9 @@ def archive(
     changed: Annotated[Changed, typer.Option(help="Images that changed since they were archived.")] = "refuse",
     all_files: Annotated[bool, typer.Option("--all-files", help="Also files not named like images.")] = False,
     no_seal: Annotated[bool, typer.Option("--no-seal", help="Leave the merging to `regrow seal`.")] = False,
-    score: Annotated[
-        bool, typer.Option("--score", help="Judge each thumbnail while its original is at hand; see `regrow evaluate`.")
-    ] = False,
-    protocol: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", show_default="regrow", help="How --score takes scores.")
-    ] = None,
-    metrics: Annotated[
-        str | None, typer.Option(metavar="A,B,...", show_default="all", help="Only these columns of it.")
-    ] = None,
+    score: Score = False,
+    protocol: ScoreProtocol = None,
+    metrics: ScoreMetrics = None,
     address: Address = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -87,16 +81,20 @@ def retry(
     code: Annotated[
         list[str] | None, typer.Option(metavar="CODE", help="Only failures with this code; may be repeated.")
     ] = None,
+    score: Score = False,
+    protocol: ScoreProtocol = None,
+    metrics: ScoreMetrics = None,
     address: Address = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Try an archive's failures again."""
     from jobs.output import Show
-    from jobs.requests import RetryRequest, failure_codes
+    from jobs.requests import RetryRequest, failure_codes, score_request
     from jobs.running import perform
 
-    request = RetryRequest(archive=archive, codes=failure_codes(code or []), address=address)
+    scores = score_request(protocol, metrics, wanted=score)
+    request = RetryRequest(archive=archive, codes=failure_codes(code or []), score=scores, address=address)
     return perform(request, Show(command=context.obj, json=json, quiet=quiet))
 
 

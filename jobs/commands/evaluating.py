@@ -52,6 +52,7 @@ def evaluate(
     ] = None,
     match: Match = None,
     where: Where = None,
+    again: Annotated[bool, typer.Option("--again", help="Judge once more what could not be judged before.")] = False,
     address: Address = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -63,7 +64,8 @@ def evaluate(
 
     request = evaluate_request(
         target, codecs=codecs, protocol=protocol, metrics=metrics, baselines=baselines, rates=rates,
-        data_set=data_set, references=references, destination=to, match=match, where=where, address=address,
+        data_set=data_set, references=references, destination=to, match=match, where=where, again=again,
+        address=address,
     )  # fmt: skip
     return perform(request, Show(command=context.obj, json=json, quiet=quiet))
 

@@ -24,6 +24,17 @@ Address: TypeAlias = Annotated[
     typer.Option(metavar="URL", show_default="this machine", help="A Ray cluster, such as ray://head:10001."),
 ]
 
+Score: TypeAlias = Annotated[
+    bool, typer.Option("--score", help="Judge each thumbnail while its original is at hand; see `regrow evaluate`.")
+]
+ScoreProtocol: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--protocol", metavar="NAME|FILE", show_default="regrow", help="How --score takes scores."),
+]
+ScoreMetrics: TypeAlias = Annotated[
+    str | None, typer.Option("--metrics", metavar="A,B,...", show_default="all", help="Only these columns of it.")
+]
+
 EVERY_DAY, MORE = "Every day", "More"
 
 

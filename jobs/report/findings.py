@@ -1,7 +1,9 @@
 """Everything that a report is made of, gathered from an evaluation; the modules beside this one only tell it."""
 
+import numpy as np
 import pyarrow as pa
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from ops.evaluation.document import EvaluationDocument
 from ops.evaluation.features import SetScore
@@ -54,9 +56,10 @@ class Findings(Struct, frozen=True, kw_only=True):
     """An evaluation as a whole.
 
     `table` has the columns of ops.evaluation.scores, sorted by key and then by candidate in the document's order.
-    `sets` holds, by candidate and metric column, the metrics of the whole set. `archive_bytes` are the bytes of all
-    files of an archive but its escrow, which is `escrow_bytes`; None where no archive was judged. `archive_pixels` are
-    those of all originals that it holds, which may be more than were judged.
+    `error_maps` has each candidate's mean error map, where the table has none of single images. `sets` holds, by
+    candidate and metric column, the metrics of the whole set. `archive_bytes` are the bytes of all files of an archive
+    but its escrow, which is `escrow_bytes`; None where no archive was judged. `archive_pixels` are those of all
+    originals that it holds, which may be more than were judged.
     """
 
     url: str
@@ -64,6 +67,7 @@ class Findings(Struct, frozen=True, kw_only=True):
     plan: EvaluationPlan
     table: pa.Table
     sets: dict[str, dict[str, SetScore]] = {}
+    error_maps: dict[str, NDArray[np.float64]] = {}
     gallery: list[GalleryImage] = []
     timings: list[Timing] = []
     archive_bytes: int | None = None

@@ -23,7 +23,9 @@ class Lined(NamedTuple):
     error_map: NDArray[np.float64] | None
 
 
-def line_up(rows: pa.Table, places: NDArray[np.int64], num: int, columns: list[str]) -> Lined:
+def line_up(
+    rows: pa.Table, places: NDArray[np.int64], num: int, columns: list[str], error_map: NDArray[np.float64] | None
+) -> Lined:
     """Return the rows of one candidate, whose keys stand at `places` of `num`."""
     return Lined(
         present=_scattered(num, places, np.ones(len(places), bool), False),
@@ -32,7 +34,7 @@ def line_up(rows: pa.Table, places: NDArray[np.int64], num: int, columns: list[s
         larger=_scattered(num, places, rows["larger"].fill_null(False).to_numpy(), False),
         scores={name: _scattered(num, places, floats(rows[name]), np.nan) for name in columns},
         thumbnail=_scattered(num, places, floats(rows["thumbnail_psnr"]), np.nan),
-        error_map=_mean_map(rows["error_map"]),
+        error_map=_mean_map(rows["error_map"]) if "error_map" in rows.column_names else error_map,
     )
 
 

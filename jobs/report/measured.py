@@ -142,7 +142,7 @@ def measure(findings: Findings) -> Aligned:
     for candidate in judging.candidates:
         rows = table.filter(pc.equal(table["candidate"], candidate.name))
         places = pc.index_in(rows["key"], value_set=keys).to_numpy()
-        lined[candidate.name] = line_up(rows, places, len(keys), columns)
+        lined[candidate.name] = line_up(rows, places, len(keys), columns, findings.error_maps.get(candidate.name))
         summed[candidate.name] = _sum_up(
             candidate, rows, key_list, lined[candidate.name], metrics=metrics, identical=identical
         )

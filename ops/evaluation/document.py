@@ -39,8 +39,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
 class Judging(Struct, frozen=True, kw_only=True):
     """What decides the scores of one image; nothing else does.
 
-    `weights` has the digest of the tensors behind each metric's column, `shares` by the side of a patch the share of
-    patches (0 to 1) whose features are kept.
+    `weights` has the digest of the tensors behind each metric's column.
     """
 
     protocol: Protocol
@@ -49,7 +48,6 @@ class Judging(Struct, frozen=True, kw_only=True):
     codec_digests: list[str]
     candidates: list[Candidate]
     weights: dict[str, str] = {}
-    shares: dict[str, float] = {}
 
 
 class EvaluationDocument(Struct, frozen=True, kw_only=True):

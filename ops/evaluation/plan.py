@@ -2,13 +2,14 @@
 
 import hashlib
 import io
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ops.archive.layout import ArchiveError
 from ops.archive.ranges import conform, read_row_group
@@ -18,6 +19,8 @@ from ops.stores import join, open_store
 
 WORKS_PER_FILE = 1024
 WORKS_PER_ROW_GROUP = 16
+# Of photographs in JPEG; lossless files have fewer.
+PIXELS_PER_BYTE = 4
 INDEX_SCHEMA = pa.schema(
     [("id", pa.string()), ("num_images", pa.int32()), ("num_bytes", pa.int64()), ("file", pa.string()),
      ("row_group", pa.int32()), ("row", pa.int32())]
@@ -45,7 +48,8 @@ class Work(NamedTuple):
 class EvaluationPlan(Struct, frozen=True, kw_only=True):
     """plan/plan.json, written last: what it names is the plan.
 
-    `images_digest` is the sha256, in hex, over the sorted sha256 of all keys: the same for any order and cut.
+    `images_digest` is the sha256, in hex, over the sorted sha256 of all keys: the same for any order and cut. `shares`
+    has, by the side of a patch, the share of all patches (0 to 1) whose features are kept.
     """
 
     files: list[str]
@@ -53,15 +57,25 @@ class EvaluationPlan(Struct, frozen=True, kw_only=True):
     num_images: int
     images_digest: str
     digest: str
+    shares: dict[str, float] = {}
     notes: list[str] = []
 
 
-def write_plan(url: str, groups: Iterable[tuple[list[Pair], int]], notes: Iterable[str] = ()) -> EvaluationPlan:
-    """Write a plan of groups of pairs, each with its bytes to fetch, and return the one that counts: the first."""
+def write_plan(
+    url: str,
+    groups: Iterable[tuple[list[Pair], int]],
+    shares: Callable[[int], dict[str, float]] = lambda _: {},
+    notes: Iterable[str] = (),
+) -> EvaluationPlan:
+    """Write a plan of groups of pairs, each with its bytes to fetch, and return the one that counts: the first.
+
+    `shares` is asked with the number of images, and `notes` are read, when all groups are there.
+    """
     writer = _Writer(url)
     for ordinal, (pairs, num_bytes) in enumerate(groups):
         writer.add(ordinal, pairs, num_bytes)
-    plan = writer.finish(list(notes))
+    plan = replace(writer.finish(), notes=list(notes))
+    plan = replace(plan, shares=shares(plan.num_images))
     content = msgspec.json.format(msgspec.json.encode(plan), indent=1)
     if open_store(url).put_new(join(url, "plan", "plan.json"), content):
         return plan
@@ -152,13 +166,13 @@ class _Writer:
         self._files.append(name)
         self._held = []
 
-    def finish(self, notes: list[str]) -> EvaluationPlan:
+    def finish(self) -> EvaluationPlan:
         if self._held:
             self._flush()
         return EvaluationPlan(
             files=self._files, num_works=self._num_works, num_images=len(self._keys),
             images_digest=_images_digest(self._keys),
-            digest=self._digest.hexdigest(), notes=notes,
+            digest=self._digest.hexdigest(),
         )  # fmt: skip
 
 
@@ -183,19 +197,27 @@ def _digest(encoded: bytes) -> str:
     return hashlib.sha256(encoded).hexdigest()[:16]
 
 
-def grouped(pairs: Iterable[Pair], most_images: int, most_bytes: int) -> Iterator[tuple[list[Pair], int]]:
-    """Cut pairs into runs of at most so many images and bytes to fetch; a larger image is alone."""
+def grouped(pairs: Iterable[Pair], most_images: int, most_pixels: int) -> Iterator[tuple[list[Pair], int]]:
+    """Cut pairs into runs of at most so many images and pixels, with their bytes to fetch; a larger image is alone."""
     held: list[Pair] = []
-    num_bytes = 0
+    num_bytes = num_pixels = 0
     for pair in pairs:
-        size = _bytes_of(pair)
-        if held and (len(held) == most_images or num_bytes + size > most_bytes):
+        pixels = pixels_of(pair)
+        if held and (len(held) == most_images or num_pixels + pixels > most_pixels):
             yield held, num_bytes
-            held, num_bytes = [], 0
+            held, num_bytes, num_pixels = [], 0, 0
         held.append(pair)
-        num_bytes += size
+        num_bytes += _bytes_of(pair)
+        num_pixels += pixels
     if held:
         yield held, num_bytes
+
+
+def pixels_of(pair: Pair) -> int:
+    """Return about how many pixels a pair has: a catalog says it; of a file of unknown size its bytes tell."""
+    if pair.row is not None and pair.row.width and pair.row.height:
+        return pair.row.width * pair.row.height
+    return PIXELS_PER_BYTE * _bytes_of(pair)
 
 
 def _bytes_of(pair: Pair) -> int:

@@ -1,20 +1,25 @@
 """Score rows: one for each image and candidate, a file for each work, and the table that they make together."""
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from ops.archive.layout import ArchiveError
+from ops.metrics.error_map import read_error_map
 from ops.stores import Stored, join, open_store
 
 OK = "ok"
+ERROR_MAP = "error_map"
 READERS_AT_ONCE = 8
 
 
@@ -27,6 +32,13 @@ class ScoreStatus(StrEnum):
     SIZE_DIFFERS = "size_differs"  # reference and reconstruction are not of one size
     NOT_ENCODED = "not_encoded"  # the codec or the baseline's format cannot hold it
     NOT_REGROWN = "not_regrown"  # the codec could not grow it back
+    NOT_JUDGED = "not_judged"  # no memory, or a fault while scores were taken
+
+
+# What another look at the source may mend.
+OF_SOURCES = frozenset(
+    {ScoreStatus.NO_THUMBNAIL, ScoreStatus.NO_REFERENCE, ScoreStatus.REFERENCE_UNREADABLE, ScoreStatus.NOT_JUDGED}
+)
 
 
 class ScoreRow(Struct, kw_only=True):
@@ -70,7 +82,7 @@ FIXED = pa.schema(
         ("settings", pa.string()),
         ("larger", pa.bool_()),
         ("thumbnail_psnr", pa.float64()),
-        ("error_map", pa.binary()),
+        (ERROR_MAP, pa.binary()),
         ("missing", pa.map_(pa.string(), pa.string())),
     ]
 )
@@ -111,13 +123,13 @@ def finished_works(url: str) -> pa.Array:
 
 
 def read_scores(url: str, columns: Sequence[str], candidates: Sequence[str]) -> pa.Table:
-    """Return all score rows sorted by key (its UTF-8 bytes), then in the order of the candidates.
+    """Return all score rows, without error maps, sorted by key (its UTF-8 bytes), then in the order of the candidates.
 
     So the table is the same for any number of workers and in whatever order they came to their ends. Where scores were
     taken while an archive was made, an image may have rows of several generations: as in its catalog, the newest good
     one counts, or the newest.
     """
-    schema = schema_of(columns)
+    schema = pa.schema([_large(field) for field in schema_of(columns) if field.name != ERROR_MAP])
     with ThreadPoolExecutor(READERS_AT_ONCE) as pool:
         tables = list(pool.map(lambda stored: _read(url, stored, schema), list(_stored(url))))
     table = pa.concat_tables([schema.append(_WORK).empty_table(), *tables])
@@ -127,6 +139,34 @@ def read_scores(url: str, columns: Sequence[str], candidates: Sequence[str]) -> 
     order = [(name, "ascending") for name in ("key", "order", "good", "work")]
     table = table.sort_by(order).combine_chunks()
     return table.filter(_last_of_each(table)).select(schema.names).combine_chunks()
+
+
+def forget_failures(url: str) -> None:
+    """Remove what came of works of which an original or thumbnail could not be read, so that they are judged again."""
+    again = []
+    for stored in _stored(url):
+        statuses = _open(url, stored, ["status"])["status"].to_pylist()
+        if any(status in OF_SOURCES for status in statuses):
+            again += [stored.url, join(url, "features", f"{_name(stored)}.parquet")]
+    open_store(url).remove(again)
+
+
+def mean_error_maps(url: str) -> dict[str, NDArray[np.float64]]:
+    """Return each candidate's error map, the mean over its images, summed in the order of works."""
+    sums: dict[str, NDArray[np.float64]] = {}
+    counts: Counter[str] = Counter()
+    for stored in sorted(_stored(url), key=lambda one: one.url):
+        table = _open(url, stored, ["candidate", ERROR_MAP])
+        for candidate, cells in zip(table["candidate"].to_pylist(), table[ERROR_MAP].to_pylist(), strict=True):
+            if cells is not None:
+                sums[candidate] = sums.get(candidate, 0.0) + read_error_map(cells).astype(np.float64)
+                counts[candidate] += 1
+    return {candidate: total / counts[candidate] for candidate, total in sums.items()}
+
+
+def _large(field: pa.Field) -> pa.Field:
+    """Return a field whose texts may be more than 2 GiB together: a million images have such keys."""
+    return field.with_type(pa.large_string()) if pa.types.is_string(field.type) else field
 
 
 def _last_of_each(table: pa.Table) -> pa.Array:
@@ -141,11 +181,16 @@ def _last_of_each(table: pa.Table) -> pa.Array:
 
 
 def _read(url: str, stored: Stored, schema: pa.Schema) -> pa.Table:
+    table = _open(url, stored, schema.names).select(schema.names).cast(schema)
+    return table.append_column(_WORK, pa.array([_name(stored)] * table.num_rows, pa.string()))
+
+
+def _open(url: str, stored: Stored, columns: Sequence[str]) -> pa.Table:
     try:
-        table = pq.read_table(io.BytesIO(open_store(url).read(stored.url)), use_threads=False).cast(schema)
+        file = pq.ParquetFile(io.BytesIO(open_store(url).read(stored.url)), pre_buffer=False)
+        return file.read(columns, use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ArchiveError(f"{stored.url} is damaged ({error}): remove it and run the same command again") from error
-    return table.append_column(_WORK, pa.array([_name(stored)] * table.num_rows, pa.string()))
 
 
 def _stored(url: str) -> Iterator[Stored]:

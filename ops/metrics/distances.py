@@ -13,6 +13,7 @@ Network = Literal["inception", "vgg16"]
 
 # VGG16's are those of LPIPS, whose backbone is the same.
 WEIGHTS: dict[Network, str] = {"inception": "fid-inception", "vgg16": "lpips-vgg"}
+EXTRACTORS: dict[Network, str] = {"inception": "inception-2015", "vgg16": "vgg16-relu5_3"}
 # Four times VGG16 halves a side before its last convolutions.
 SMALLEST_PATCH = 16
 USUAL_PATCH = 256
@@ -44,6 +45,11 @@ class DistanceConfig(SetMetricConfig, frozen=True, kw_only=True):
     def smallest_side(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]  # here it depends on fields
         """Return below how many pixels a side an image has no patches, or cannot be one."""
         return self.patch or (SMALLEST_PATCH if self.network == "vgg16" else 1)
+
+    @property
+    def extractor(self) -> str:
+        """Whose features are compared: metrics with equal ones, of equal patches, share them."""
+        return EXTRACTORS[self.network]
 
     @property
     def column(self) -> str:

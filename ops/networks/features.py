@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ops.images import Pixels
 from ops.metrics.base import Features, Inapplicable
+from ops.metrics.distances import EXTRACTORS
 from ops.networks.inception import InceptionV3
 from ops.networks.strict import load_strictly, to_tensor
 from ops.networks.strips import Strips
@@ -45,13 +46,13 @@ def load_inception(tensors: Mapping[str, Tensor], name: str, device: str) -> Ext
     with torch.device("meta"):
         network = InceptionV3()
     loaded = load_strictly(network, tensors, name, device)
-    return Extractor("inception-2015", lambda pixels: loaded(pixels)[0], device)
+    return Extractor(EXTRACTORS["inception"], lambda pixels: loaded(pixels)[0], device)
 
 
 def load_vgg16_means(tensors: Mapping[str, Tensor], device: str) -> Extractor:
     """Return the means of VGG16's 512 channels of relu5_3 over a patch. Raises Unavailable."""
     network = load_vgg16(tensors, device)
-    return Extractor("vgg16-relu5_3", lambda pixels: _means(network, pixels / 255), device, SMALLEST_SIDE)
+    return Extractor(EXTRACTORS["vgg16"], lambda pixels: _means(network, pixels / 255), device, SMALLEST_SIDE)
 
 
 def _means(network: Vgg16, picture: Tensor) -> Tensor:

@@ -115,10 +115,12 @@ def run_bare(source: str, place: str, metrics: list[str], images: int) -> dict[s
     module.WORK_IMAGES = images
     request = _request(source, place, metrics)
     document = create_evaluation(place, proposed(request, None))
-    plan = read_plan(place) or module._plan(place, request, None)  # noqa: SLF001
+    pairs, notes = module._images(request, None)  # noqa: SLF001
+    plan = read_plan(place) or module._write_plan(place, document, pairs, notes, None)  # noqa: SLF001
     budget = _budget()
     threads = budget.num_actors * budget.threads
-    judge, ahead = Judge(document.judging, Runtime(threads=threads)), Ahead(threads, budget.pixel_budget)
+    judge = Judge(document.judging, Runtime(threads=threads), plan.shares)
+    ahead = Ahead(threads, budget.pixel_budget)
 
     def one(image: tuple[str, bytes]) -> Any:
         return judge.judge(image[0], decode(image[1]).pixels, image[1])

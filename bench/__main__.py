@@ -16,6 +16,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "repeats": (int, "throughput: pairs of runs"),
     "chunk_images": (int, "throughput: images at which a chunk closes"),
     "folder": (str, "throughput: keep the photographs here and use them again"),
+    "metrics": (lambda text: tuple(text.split(",")), "judging: columns of protocol regrow, separated by commas"),
     "scratch": (str, "scale: where its files lie while it runs"),
 }
 

@@ -23,10 +23,10 @@ SIZES = ((640, 480), (768, 512))
 class Settings(Struct, frozen=True, kw_only=True):
     """`num_images` photographs, judged in works of `work_images`, by the columns of `metrics` of protocol regrow."""
 
-    num_images: int = 96
+    num_images: int = 48
     repeats: int = 3
-    work_images: int = 4
-    metrics: tuple[str, ...] = ("psnr_rgb", "ssim_rgb", "ms_ssim_y", "lpips_alex", "lpips_vgg", "dists", "fd_vgg16")
+    work_images: int = 2
+    metrics: tuple[str, ...] = ("psnr_rgb", "ssim_rgb", "ms_ssim_y", "lpips_alex", "dists")
     pixels: tuple[int, int] = (1536, 1024)
     large: tuple[int, int] = (7680, 4320)
 

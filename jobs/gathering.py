@@ -45,7 +45,7 @@ def gather(evaluated: Evaluated, *, gallery: bool = True) -> Findings:
     candidates = [candidate.name for candidate in document.judging.candidates]
     metrics = document.judging.protocol.metrics
     table = read_scores(url, [metric.column for metric in metrics], candidates)
-    shown, timings = _pictures(document, plan, url, _choose(table, document)) if gallery else ([], [])
+    shown, timings = _pictures(document, plan, url, table) if gallery else ([], [])
     findings = Findings(
         url=url, document=document, plan=plan, table=table, sets=_sets(url, metrics, candidates),
         gallery=shown, timings=timings, error_maps=mean_error_maps(url),
@@ -108,18 +108,25 @@ def _choose(table: pa.Table, document: EvaluationDocument) -> dict[str, str]:
 
 
 def _pictures(
-    document: EvaluationDocument, plan: EvaluationPlan, url: str, chosen: dict[str, str]
+    document: EvaluationDocument, plan: EvaluationPlan, url: str, table: pa.Table
 ) -> tuple[list[GalleryImage], list[Timing]]:
+    chosen = _choose(table, document)
     gallery: list[GalleryImage] = []
     shown = [candidate for candidate in document.judging.candidates if candidate.kind != "rate"]
     maker = Maker(replace(document.judging, candidates=shown), Runtime())
     clock = _Clock(document)
     for key, reference, kept in _references(document, plan, url, list(chosen)):
-        made = maker.make(reference, None if kept is None else kept_of(kept))
+        made = maker.make(reference, None if kept is None else kept_of(kept), _settings(table, key))
         clock.time(reference)
         if (image := _gallery_image(key, chosen[key], reference, made)) is not None:
             gallery.append(image)
     return gallery, clock.timings()
+
+
+def _settings(table: pa.Table, key: str) -> dict[str, str]:
+    """Return the settings of an image's baselines, as they were found when it was judged."""
+    rows = table.filter(pc.and_(pc.equal(table["key"], key), pc.is_valid(table["settings"])))
+    return dict(zip(rows["candidate"].to_pylist(), rows["settings"].to_pylist(), strict=True))
 
 
 def _gallery_image(key: str, why: str, reference: Pixels, made: Sequence[Made]) -> GalleryImage | None:

@@ -1,7 +1,7 @@
 """All candidates of one image: codecs under test, conventional formats at the same bytes, and at given rates."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -52,14 +52,17 @@ class Maker:
             self._codecs[config.spelling()] = (config, config.load(runtime))
         self._device = threading.Lock()
 
-    def make(self, reference: Pixels, kept: Kept | None = None) -> list[Made]:
+    def make(
+        self, reference: Pixels, kept: Kept | None = None, settings: Mapping[str, str] | None = None
+    ) -> list[Made]:
         """Return what every candidate makes of a reference, in their order.
 
-        With `kept`, that is regrown, as the archive's codec would; without, codecs encode the reference.
+        With `kept`, that is regrown, as the archive's codec would; without, codecs encode the reference. `settings` are
+        those of baselines, by candidate, that were found before: they are not searched again.
         """
-        return list(self._made(reference, kept))
+        return list(self._made(reference, kept, settings or {}))
 
-    def _made(self, reference: Pixels, kept: Kept | None) -> Iterator[Made]:
+    def _made(self, reference: Pixels, kept: Kept | None, settings: Mapping[str, str]) -> Iterator[Made]:
         baselines: dict[str, Baseline] = {}
         budgets: dict[str, int | None] = {}
         for candidate in self._judging.candidates:
@@ -70,7 +73,9 @@ class Maker:
                 continue
             # One for all numbers of bytes: it keeps the files that it has tried.
             baseline = baselines.setdefault(candidate.format, Baseline(candidate.format, reference))
-            if candidate.kind == "rate":
+            if candidate.name in settings:
+                yield _of_fit(candidate, baseline.at(settings[candidate.name]))
+            elif candidate.kind == "rate":
                 yield _of_fit(candidate, baseline.rate(candidate.rate))
             elif (budget := budgets.get(candidate.codec)) is None:
                 why = f"{candidate.codec} made nothing whose bytes could be matched"
@@ -104,9 +109,8 @@ class Maker:
 def _of_fit(candidate: Candidate, found: Fit | Failure) -> Made:
     if isinstance(found, Failure):
         return Made(candidate=candidate.name, status=ScoreStatus.NOT_ENCODED, message=found.message)
-    settings = f"q{found.quality}" + (f" x{found.scale}" if found.scale > 1 else "")
     return Made(
-        candidate=candidate.name, pixels=found.pixels, num_bytes=found.num_bytes, settings=settings,
+        candidate=candidate.name, pixels=found.pixels, num_bytes=found.num_bytes, settings=found.settings,
         larger=found.larger,
     )  # fmt: skip
 

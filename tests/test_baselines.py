@@ -220,3 +220,11 @@ def test_a_picture_that_cannot_be_shortened_has_fits():
         reference = noise(64, 48)
         for made in fit(name, reference, 900):
             check_bound(made, reference, 900)
+
+
+def test_settings_that_were_found_give_the_same_file_again():
+    reference = photo(200, 120, seed=3)
+    for found in fit("webp", reference, 900):
+        again = Baseline("webp", reference).at(found.settings)
+        assert (again.num_bytes, again.settings) == (found.num_bytes, found.settings)
+        assert np.array_equal(again.pixels, found.pixels)

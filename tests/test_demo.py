@@ -23,6 +23,7 @@ def tour(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(900)  # 18 megapixels through AVIF and LPIPS: minutes on a machine that does other things, too
 @pytest.mark.usefixtures("ray_here")
 def test_the_tour_ends_with_a_page_of_every_photograph_and_can_be_taken_again(tour, tmp_path):
     assert len(SAMPLES) == 6

@@ -44,6 +44,11 @@ class Fit(Struct, frozen=True, kw_only=True):
     larger: bool
     pixels: Pixels
 
+    @property
+    def settings(self) -> str:
+        """Quality and scale, such as `q23 x4`."""
+        return f"q{self.quality}" + (f" x{self.scale}" if self.scale > 1 else "")
+
 
 class Available(NamedTuple):
     """The formats that can be written here, and of each other one why not, with the remedy."""
@@ -117,6 +122,14 @@ class Baseline:
         """Return the same for a number of bits per pixel of the reference, its bytes rounded down."""
         height, width = self._reference.shape[:2]
         return self._best(math.floor(bits_per_pixel * height * width / 8), scales)
+
+    def at(self, settings: str) -> Fit | Failure:
+        """Return the file of settings that a search has found, as `Fit.settings` has them; it is not searched again."""
+        quality, _, scale = settings.partition(" ")
+        try:
+            return self._made(int(scale[1:] or 1), int(quality[1:]))
+        except Exception as error:  # noqa: BLE001  (writers of files raise anything; the reason is kept)
+            return refusal(error)
 
     def _best(self, num_bytes: int, scales: Sequence[int]) -> Fit | Failure:
         if not scales or min(scales) < 1:

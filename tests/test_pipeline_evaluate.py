@@ -34,7 +34,9 @@ from tests.runs import Run, jpeg, photographs, put_files, request
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
-FAST = only(read_protocol("regrow"), ["psnr_rgb", "ssim_rgb", "lpips_alex"])
+FAST = only(read_protocol("regrow"), ["psnr_rgb", "ssim_rgb"])
+# Torch takes seconds to load in each worker.
+NETWORK = only(read_protocol("regrow"), ["psnr_rgb", "ssim_rgb", "lpips_alex"])
 
 
 def asked(target: object, **more: object) -> EvaluateRequest:
@@ -58,7 +60,7 @@ def archived(tmp_path: Path) -> Path:
 
 
 def test_an_archive_is_judged_against_what_it_was_made_of(archived: Path) -> None:
-    found = evaluate(asked(archived))
+    found = evaluate(asked(archived, protocol=NETWORK))
     rows = rows_of(found, "bicubic-x4")
     assert found.url.startswith(f"{archived}/evaluations/regrow-")
     assert {key: row["status"] for key, row in rows.items()} == {
@@ -122,7 +124,7 @@ def test_any_number_of_workers_gives_the_same_table(
             budget_for_nodes(nodes), num_actors=number, threads=number, actor_cpus=0.5
         )
         monkeypatch.setattr(clusters.session, "budget_for_nodes", changed)
-        tables.append(table_of(evaluate(asked(archived, destination=str(tmp_path / f"{number}")))))
+        tables.append(table_of(evaluate(asked(archived, protocol=NETWORK, destination=str(tmp_path / f"{number}")))))
     assert tables[0].equals(tables[1])
 
 
@@ -188,8 +190,9 @@ def test_equal_constant_and_tiny_images_have_a_score_or_a_reason(tmp_path: Path)
         "one.png": makers.encode(makers.photo(1, 1), "PNG"),
     }
     source = put_files(str(tmp_path / "photos"), files)
-    found = evaluate(asked(source, codecs=[codec_from("bicubic-x4")], destination=str(tmp_path / "e"), baselines=()))
-    rows = rows_of(found, "bicubic-x4")
+    codecs = [codec_from("bicubic-x4")]
+    asked_for = asked(source, protocol=NETWORK, codecs=codecs, destination=str(tmp_path / "e"), baselines=())
+    rows = rows_of(evaluate(asked_for), "bicubic-x4")
     assert math.isinf(rows["constant.png"]["psnr_rgb"])
     assert rows["constant.png"]["ssim_rgb"] == 1
     assert rows["constant.png"]["lpips_alex"] == 0

@@ -288,9 +288,7 @@ class Anything:
         return os.system, ("touch /tmp/a-pickle-ran",)
 
 
-@pytest.mark.parametrize(
-    "content", [Anything(), {"a": [Anything()]}, np.float64, len, np.array([Anything()], object)]
-)
+@pytest.mark.parametrize("content", [Anything(), {"a": [Anything()]}, np.float64, len, np.array([Anything()], object)])
 def test_the_unpickler_refuses_all_but_arrays_before_anything_runs(content):
     with pytest.raises(WeightsError, match=r"not a pickle of numpy arrays alone \(it asks for [a-z_.0-9]+"):
         arrays_of(pickle.dumps(content))

@@ -1,5 +1,6 @@
 """The laws of every store, local, S3 and memory: puts once, ranges, etags, listings, and who else is at work."""
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -177,6 +178,20 @@ def test_a_writer_is_not_disturbed_by_another_driver_that_tidies(tmp_path: Path)
     finally:
         stop.set()
         other.join()
+
+
+def test_a_folder_that_is_removed_while_it_is_made_is_made_again(tmp_path: Path, monkeypatch) -> None:
+    make, asked = Path.mkdir, []
+
+    def removed_meanwhile(self: Path, *how: object, **more: object) -> None:
+        asked.append(self)
+        if len(asked) == 1:  # it stood there, and is gone when Python looks what it is
+            raise FileExistsError(errno.EEXIST, "File exists", str(self))
+        make(self, *how, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", removed_meanwhile)
+    assert LocalStore().put_new(str(tmp_path / "parts" / "1"), b"x")
+    assert (tmp_path / "parts" / "1").read_bytes() == b"x"
 
 
 def test_a_walk_passes_over_what_another_driver_removes(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def _put_new(path: Path, content: bytes) -> bool:
 
 def _write_aside(path: Path, content: bytes) -> Path:
     """Write a file beside its destination, synced, under a name that no reader looks at."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     temporary = path.with_name(f".{secrets.token_hex(8)}{ASIDE}")
     try:
         with temporary.open("xb") as file:
@@ -139,6 +139,17 @@ def _write_aside(path: Path, content: bytes) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder where there is none. Raises FileNotFoundError where another driver removes it meanwhile."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        # It was there when it was to be made, and is gone when Python looks whether it is a folder.
+        if folder.exists():
+            raise
+        raise FileNotFoundError(errno.ENOENT, f"{folder} was removed meanwhile", str(folder)) from error
 
 
 def _link(temporary: Path, path: Path) -> None:

@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from ops.images import Failure, FailureCode, ImageError, Pixels
 
+# How torch tells of an accelerator that answers no more, or of one that never did.
+_DEVICE_ERRORS = ("CUDA error", "CUDA driver", "cuDNN error: CUDNN_STATUS_INTERNAL", "device-side assert", "HIP error")
+
 
 class Box(NamedTuple):
     """A region of an image in pixels; left and top are inside, right and bottom are not."""
@@ -33,7 +36,8 @@ class Runtime(Struct, frozen=True, kw_only=True):
     """How fast and with how much a codec may run. Never changes a byte of what it makes.
 
     `pixel_budget` is what a worker may have in hand, but for one image that is larger; beyond `large_pixels` that one
-    needs the machine for itself.
+    needs the machine for itself. `weights` are files, folders or URLs in which a learned codec looks for its tensors
+    before it looks into the folder of weights; which ones it takes, its config says by their digest.
     """
 
     device: str = "cpu"
@@ -41,16 +45,30 @@ class Runtime(Struct, frozen=True, kw_only=True):
     large_pixels: int = 1 << 62
     threads: int = 1
     compile: bool = False
+    weights: tuple[str, ...] = ()
 
 
-def refusal(error: Exception) -> Failure:
+class Pace(NamedTuple):
+    """Seconds that one core of a processor takes at most for a megapixel, down and up; an upper figure, to wait by."""
+
+    down: float = 0.0
+    up: float = 0.0
+
+
+def refusal(error: Exception, what: str = "encode") -> Failure:
     """Return the failure of the one image over which a codec raised: whatever its libraries raise ends no run."""
     if isinstance(error, ImageError):
         return error.failure
     said = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "out of memory" in said:
-        return Failure(FailureCode.OUT_OF_MEMORY, f"no memory to encode it ({said or 'MemoryError'}); retry with more")
+        return Failure(FailureCode.OUT_OF_MEMORY, f"no memory to {what} it ({said or 'MemoryError'}); retry with more")
     return Failure(FailureCode.REFUSED, f"the codec failed with {type(error).__name__}: {said}; use another codec")
+
+
+def is_broken_device(error: Exception) -> bool:
+    """Say whether an error is a device's, and no image's: whatever came after it would fail, too."""
+    said = str(error)
+    return "out of memory" not in said and any(name in said for name in _DEVICE_ERRORS)
 
 
 class Codec(Protocol):
@@ -81,11 +99,18 @@ class CodecConfig(Struct, tag_field="name", frozen=True, kw_only=True, forbid_un
     generative: ClassVar[bool] = False
     # Columns of the metrics that the codec was trained on: they flatter it, and a report says so.
     trained_on: ClassVar[tuple[str, ...]] = ()
+    # Settings under a name, which a job file asks for with `preset: NAME`.
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
     @property
     def name(self) -> str:
         """The codec's name without its numbers, such as `bicubic`."""
         return str(self.__struct_config__.tag)
+
+    @property
+    def seconds_per_megapixel(self) -> Pace:
+        """How slow the codec may be beyond what every image is given, so that its workers are not taken for stuck."""
+        return Pace()
 
     @property
     def factor(self) -> int:

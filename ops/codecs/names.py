@@ -11,8 +11,22 @@ from msgspec import inspect
 from ops.codecs.base import CodecConfig
 from ops.codecs.bicubic import BicubicConfig
 from ops.codecs.conventional import AvifConfig, JpegConfig, JxlConfig, WebpConfig
+from ops.codecs.faitheir import FaithEirConfig
+from ops.codecs.osirdiff import OsirdiffConfig
+from ops.codecs.tadm import TadmConfig
+from ops.codecs.vae import VaeConfig
 
-AnyCodec: TypeAlias = BicubicConfig | JpegConfig | WebpConfig | AvifConfig | JxlConfig
+AnyCodec: TypeAlias = (
+    BicubicConfig
+    | JpegConfig
+    | WebpConfig
+    | AvifConfig
+    | JxlConfig
+    | TadmConfig
+    | OsirdiffConfig
+    | FaithEirConfig
+    | VaeConfig
+)
 
 NUMBERS = {"q": "quality", "x": "scale"}
 
@@ -29,9 +43,9 @@ def codec_from(value: object) -> AnyCodec:
         return value  # pyright: ignore[reportReturnType]  # every config that can be made is in the union
     if not isinstance(value, Mapping) or "name" not in value:
         raise CodecError(f"codec {value!r} has no name: {_known()}")
-    _config_class(str(value["name"]), str(value["name"]))
+    config_class = _config_class(str(value["name"]), str(value["name"]))
     try:
-        return msgspec.convert(value, AnyCodec)
+        return msgspec.convert(_with_preset(config_class, value), AnyCodec)
     except msgspec.ValidationError as error:
         raise CodecError(f"codec {value['name']}: {error}") from error
 
@@ -52,6 +66,17 @@ def parse_codec(spelling: str) -> AnyCodec:
         if field.required and field.name not in settings:
             raise CodecError(f"codec {spelling!r} lacks its {field.name}: write {_pattern(config_class)}")
     return msgspec.convert({"name": name, **settings}, AnyCodec)
+
+
+def _with_preset(config_class: type[CodecConfig], value: Mapping[str, object]) -> Mapping[str, object]:
+    """Return a mapping with the settings of the preset that it names; what it says itself goes before them."""
+    named = value.get("preset")
+    if named is None:
+        return value
+    if named not in config_class.presets:
+        there = ", ".join(config_class.presets) or "none"
+        raise CodecError(f"codec {value['name']} has no preset {named!r}; there are: {there}")
+    return {**config_class.presets[str(named)], **{name: one for name, one in value.items() if name != "preset"}}
 
 
 def known_spellings() -> list[str]:

@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, TypeVar
 
 from ops.codecs.base import Box, CodecConfig, Payload, Runtime, refusal
+from ops.codecs.marked import mark_of
 from ops.codecs.resampling import check_box, grow, grow_region, shrink, shrunk_size
 from ops.images import Failure, FailureCode, ImageError, Pixels
-from ops.marks import ThumbnailMark, pixels_digest, write_mark
+from ops.marks import write_mark
 from ops.thumbnails import decode_thumbnail
 
 Given = TypeVar("Given")
@@ -60,7 +61,8 @@ class PictureCodec:
         try:
             self._check_size(width, height)
             small = shrink(pixels, self._config.factor)
-            thumbnail, media_type = self._config.write(small, write_mark(self._mark(small, width, height)))
+            mark = mark_of(self._config, self._digest, small, width, height, lossless=self._config.lossless)
+            thumbnail, media_type = self._config.write(small, write_mark(mark))
         except Exception as error:  # noqa: BLE001  (writers of files raise anything; the reason is kept)
             return refusal(error)
         return Payload(thumbnail, media_type, width, height)
@@ -70,16 +72,6 @@ class PictureCodec:
 
     def _read(self, payload: Payload) -> Pixels:
         return decode_thumbnail(payload.thumbnail, shrunk_size(payload.width, payload.height, self._config.factor))
-
-    def _mark(self, small: Pixels, width: int, height: int) -> ThumbnailMark:
-        return ThumbnailMark(
-            width=width,
-            height=height,
-            scale=self._config.factor,
-            codec=self._config.spelling(),
-            digest=self._digest,
-            pixels=pixels_digest(small) if self._config.lossless else "",
-        )
 
     def _check_size(self, width: int, height: int) -> None:
         columns, rows = shrunk_size(width, height, self._config.factor)

@@ -1,0 +1,206 @@
+"""Codecs in the latents of an autoencoder: their settings, and payloads made and grown with a system of networks."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from msgspec import Meta
+from msgspec.structs import replace
+
+from ops.codecs.base import Box, Payload, Runtime, refusal
+from ops.codecs.learned import LearnedConfig
+from ops.codecs.marked import mark_of
+from ops.codecs.resampling import check_box, shrunk_size
+from ops.codecs.tile_facts import EXTRA, pack_facts
+from ops.images import Failure, Pixels
+from ops.marks import write_mark
+from ops.rescalers.passes import Anchor, Border, Cast, Encoding, Passes, Posterior, Precision, Quantiser, Tiling
+from ops.thumbnails import ThumbnailType, decode_thumbnail, encode_lossless
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ops.rescalers.system import System
+
+# What TADM's authors do, in full precision: an image is encoded split, decoded whole, and noise stands for rounding.
+PARITY: dict[str, Any] = {
+    "precision": "float32",
+    "posterior": "sample",
+    "quantiser": "noise",
+    "cast": "floor",
+    "border": "kept",
+    "tiling": "official",
+    "encoding": "split-1024",
+    "cell": 8320,
+}
+
+
+class LatentConfig(LearnedConfig, frozen=True, kw_only=True):
+    """Settings of such a codec; `ops.rescalers.passes` says what those of the passes mean.
+
+    `threads` are torch's for one operation on processors: they change last bits.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"parity": PARITY}
+
+    precision: Precision = "bfloat16"
+    posterior: Posterior = "mode"
+    quantiser: Quantiser = "round"
+    cast: Cast = "round"
+    border: Border = "cut"
+    tiling: Tiling = "symmetric"
+    encoding: Encoding = "cells"
+    anchor: Anchor = "none"
+    tile: Annotated[int, Meta(ge=16, le=1024, multiple_of=8)] = 96
+    overlap: Annotated[int, Meta(ge=0, le=512, multiple_of=8)] = 32
+    tile_batch: Annotated[int, Meta(ge=1, le=256)] = 8
+    cell: Annotated[int, Meta(ge=128, le=1 << 16, multiple_of=64)] = 1024
+    cell_overlap: Annotated[int, Meta(ge=0, le=1024, multiple_of=64)] = 128
+    seed: Annotated[int, Meta(ge=0)] = 0
+    threads: Annotated[int, Meta(ge=1, le=256)] = 1
+    thumbnail: ThumbnailType = "auto"
+
+    def __post_init__(self) -> None:
+        for side, overlap in (("tile", "overlap"), ("cell", "cell_overlap")):
+            if 2 * getattr(self, overlap) > getattr(self, side):
+                raise ValueError(
+                    f"{overlap} {getattr(self, overlap)} is more than half of {side} {getattr(self, side)}: "
+                    f"write at most {getattr(self, side) // 2}"
+                )
+
+    def spelling(self) -> str:
+        """Return such as `tadm-x16`."""
+        return f"{self.name}-x{self.factor}"
+
+    def thumbnail_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height of the thumbnail of an image."""
+        if self.border == "kept":
+            return shrunk_size(-(-width // 64) * 64, -(-height // 64) * 64, self.factor)
+        return shrunk_size(width, height, self.factor)
+
+    def passes(self) -> Passes:
+        """Return how the networks are run."""
+        return Passes(**{name: getattr(self, name) for name in Passes.__struct_fields__})
+
+    def network(self) -> "System":
+        """Return the whole system, its tensors as torch initialises them."""
+        raise NotImplementedError(f"{type(self).__name__} must say which networks it has")
+
+    def load(self, runtime: Runtime) -> "LatentCodec":
+        """Find the weights, prove them, and build the codec. Raises Unavailable where they cannot be had."""
+        from ops.rescalers.loading import load_system  # noqa: PLC0415  it imports torch
+
+        return LatentCodec(self, load_system(self, runtime))
+
+
+class LatentCodec:
+    """Shrinks and grows with a system of networks; what it grows is invented in its detail.
+
+    On processors each image goes alone, several beside one another; on an accelerator one caller at a time, and tiles
+    of all images of a call share passes of one shape.
+    """
+
+    generative = True
+
+    def __init__(self, config: LatentConfig, system: "System") -> None:
+        self._config, self._system = config, system
+        self._digest = config.digest()
+        self.concurrent = system.device.type == "cpu"
+
+    def encode(self, images: Sequence[Pixels]) -> list[Payload | Failure]:
+        """Return a payload per image, or why there is none."""
+        return [self._encode(pixels) for pixels in images]
+
+    def decode(self, payloads: Sequence[Payload]) -> list[Pixels]:
+        """Return images of the payloads' sizes. Raises ImageError for a thumbnail that cannot be read."""
+        with self._running():
+            return self._grown(payloads, None)
+
+    def decode_region(self, payload: Payload, box: Box) -> Pixels:
+        """Return the crop `box` of `decode`; only what the region stands on goes through the U-Net and the decoder."""
+        check_box(box, payload.width, payload.height)
+        with self._running():
+            return self._grown([payload], box)[0]
+
+    def _encode(self, pixels: Pixels) -> Payload | Failure:
+        height, width = pixels.shape[:2]
+        try:
+            with self._running():
+                small, extras = self._shrunk(pixels)
+            mark = mark_of(self._config, self._digest, small, width, height)
+            thumbnail, media_type = encode_lossless(small, self._config.thumbnail, write_mark(mark))
+        except Exception as error:  # noqa: BLE001  (torch raises anything; the reason is kept)
+            return refusal(error)
+        return Payload(thumbnail, media_type, width, height, extras)
+
+    def _shrunk(self, pixels: Pixels) -> tuple[Pixels, dict[str, bytes]]:
+        """Return the thumbnail as it is kept, and what is known of the tiles."""
+        from ops.rescalers.levels import from_levels, quantised, to_levels  # noqa: PLC0415  it imports torch
+
+        config, system = self._config, self._system
+        height, width = pixels.shape[:2]
+        noise = _Noise(config, width, height)
+        y, z = system.shrunk(from_levels(pixels), noise.posterior)
+        y = quantised(y, config.quantiser, None if noise.quantisation is None else noise.quantisation.to(y))
+        columns, rows = config.thumbnail_size(width, height)
+        # Rounded values are levels but for the last bit, which cutting off would turn into a whole level.
+        small = to_levels(y[:, :, :rows, :columns], "round" if config.quantiser == "round" else config.cast)
+        return small, self._extras(small, z, width, height)
+
+    def _extras(self, small: Pixels, z: "Tensor", width: int, height: int) -> dict[str, bytes]:
+        """Return what is kept beside the thumbnail: what is known of the tiles."""
+        from ops.rescalers.levels import from_levels  # noqa: PLC0415  it imports torch
+
+        facts = self._system.facts(z, self._system.padded(from_levels(small), height, width))
+        return {EXTRA: pack_facts(facts)} if facts else {}
+
+    def _grows_from(self, payload: Payload) -> "Tensor":
+        """Return what the system grows: here the thumbnail."""
+        from ops.rescalers.levels import from_levels  # noqa: PLC0415  it imports torch
+
+        small = decode_thumbnail(payload.thumbnail, self._config.thumbnail_size(payload.width, payload.height))
+        return from_levels(small)
+
+    def _grown(self, payloads: Sequence[Payload], box: Box | None) -> list[Pixels]:
+        from ops.rescalers.growing import Growing  # noqa: PLC0415  it imports torch
+        from ops.rescalers.levels import to_levels  # noqa: PLC0415
+        from ops.rescalers.tiles import Region  # noqa: PLC0415
+
+        region = None if box is None else Region(box.top, box.left, box.bottom, box.right)
+        growing = [Growing(self._grows_from(one), one.height, one.width, region) for one in payloads]
+        groups = [[one] for one in growing] if self.concurrent else [growing]
+        grown = [x for group in groups for x in self._system.up_all(group)]
+        return [to_levels(x, self._config.cast) for x in grown]
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Run torch in one order and with the threads of the settings, both of which decide last bits."""
+        import torch  # noqa: PLC0415  the base install has none
+
+        from ops.networks.exact import exactly  # noqa: PLC0415  it imports torch
+
+        torch.set_num_threads(self._config.threads)  # each thread has a number of its own
+        with exactly(self._system.device):
+            yield
+
+
+class _Noise:
+    """Noise of one image, drawn on the processor from the seed alone: the same for an image, whatever its company."""
+
+    def __init__(self, config: LatentConfig, width: int, height: int) -> None:
+        import torch  # noqa: PLC0415  the base install has none
+
+        generator = torch.Generator().manual_seed(config.seed)
+        rows, columns = (-(-side // 64) * 64 for side in (height, width))
+        self.posterior: Tensor | None = None
+        self.quantisation: Tensor | None = None
+        if config.posterior == "sample":
+            self.posterior = torch.randn((1, 4, rows // 8, columns // 8), generator=generator)
+        if config.quantiser == "noise":
+            small = (1, 3, rows // config.factor, columns // config.factor)
+            self.quantisation = torch.rand(small, generator=generator) - 0.5
+
+
+def parity(config: LatentConfig) -> LatentConfig:
+    """Return a config that runs the published forward pass in full precision."""
+    return replace(config, **config.presets["parity"])

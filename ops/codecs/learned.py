@@ -1,0 +1,74 @@
+"""Settings of codecs that run on weights: what all of them share, and how a file of weights is tied to them."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+import msgspec
+
+from ops.codecs.base import CodecConfig, Pace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Size: TypeAlias = Literal["full", "small"]
+
+
+# Four times what was measured of full networks at a batch of one.
+PACES: dict[Size, Pace] = {"full": Pace(down=240.0, up=1000.0), "small": Pace(down=20.0, up=20.0)}
+
+
+class MisfitWeights(ValueError):
+    """A file of weights that was made for other settings; the message names the setting and both values."""
+
+
+class LearnedConfig(CodecConfig, frozen=True, kw_only=True):
+    """Settings of a codec that runs on weights.
+
+    `weights` is the digest of the tensors that run (`ops.weights.cache.tensors_digest`), empty until the config is
+    bound to a file of them. `size` names the widths of the networks: `full` as published, `small` for tests.
+    """
+
+    generative: ClassVar[bool] = True
+    # Fields that decide which tensors there are, or what they mean: a file of weights records them.
+    of_networks: ClassVar[tuple[str, ...]] = ("scale", "size")
+
+    weights: str = ""
+    size: Size = "full"
+
+    @property
+    def seconds_per_megapixel(self) -> Pace:
+        """How slow one core of a processor may be, by the size of the networks."""
+        return PACES[self.size]
+
+    def weights_digest(self) -> str:
+        """Return the digest of the tensors, which is a field, too: a config names its weights."""
+        return self.weights
+
+    def network(self) -> "nn.Module":
+        """Return the networks, whole, with the tensors that torch's own initialisation gives; to be loaded into.
+
+        Its state dict has exactly the names of a file of weights.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say which networks it has")
+
+    def network_settings(self) -> dict[str, Any]:
+        """Return name and those settings that a file of weights records, defaults among them."""
+        values = msgspec.to_builtins(self)
+        return {"name": self.name, **{name: values[name] for name in self.of_networks}}
+
+    def bound(self, digest: str, settings: dict[str, Any]) -> "LearnedConfig":
+        """Return this config for the weights of a digest, which were made for these settings.
+
+        A setting at its default follows the file; another one, and the name and scale always, must agree with it.
+        Raises MisfitWeights.
+        """
+        own, defaults = self.network_settings(), {field.name: field.default for field in msgspec.structs.fields(self)}
+        adopted: dict[str, Any] = {}
+        for name, made_for in settings.items():
+            if name not in own:
+                raise MisfitWeights(f"they were made for {name} {made_for}, which {self.name} has not: use its own")
+            if own[name] == made_for:
+                continue
+            if name in ("name", "scale") or own[name] != defaults[name]:
+                raise MisfitWeights(f"they were made for {name} {made_for}, not {own[name]}: use weights for that")
+            adopted[name] = made_for
+        return msgspec.convert({**msgspec.to_builtins(self), **adopted, "weights": digest}, type(self))

@@ -1,0 +1,1 @@
+"""Whole systems of networks, on tensors: one image down to its thumbnail, and back."""

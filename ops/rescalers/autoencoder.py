@@ -1,0 +1,27 @@
+"""The autoencoder alone: what is lost where nothing is rescaled, which bounds every codec in its latents."""
+
+import torch
+from torch import Tensor
+
+from ops.networks.stable_diffusion import SCALING, VaeShape, build_vae
+from ops.rescalers.growing import FACTOR
+from ops.rescalers.passes import Passes
+from ops.rescalers.system import System
+
+
+class Autoencoder(System):
+    """Encode, decode, nothing between. Its state dict: vae. The latents themselves are what is kept."""
+
+    def __init__(self, shape: VaeShape, passes: Passes) -> None:
+        super().__init__(FACTOR, passes)
+        self.denoises = False
+        self.vae = build_vae(shape)
+
+    def shrink(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return means of 8x8 pixels: a picture to look at, not needed on the way back."""
+        del z
+        return torch.nn.functional.avg_pool2d(x, FACTOR).to(self.device)
+
+    def grow(self, y: Tensor) -> Tensor:
+        """Return scaled latents of latents, which here are what grows."""
+        return y * SCALING

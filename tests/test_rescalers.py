@@ -1,5 +1,7 @@
 """Tiles, padding, levels and colours: what runs networks over an image of any size."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -38,7 +40,7 @@ def test_tiles_cover_a_side_and_overlap_by_what_was_asked(length):
     found = offsets(length, tile, 32)
     assert found[0] == 0
     assert found[-1] + tile == length
-    for left, right in zip(found, found[1:], strict=False):
+    for left, right in itertools.pairwise(found):
         assert 0 < right - left <= tile - 32
 
 

@@ -9,8 +9,11 @@ from msgspec import Struct
 
 from ops.images import Failure, FailureCode, ImageError, Pixels
 
-# How torch tells of an accelerator that answers no more, or of one that never did.
-_DEVICE_ERRORS = ("CUDA error", "CUDA driver", "cuDNN error: CUDNN_STATUS_INTERNAL", "device-side assert", "HIP error")
+# How torch tells of an accelerator that answers no more, or that never did.
+_DEVICE_ERRORS = (
+    "CUDA error", "CUDA driver", "HIP error", "device-side assert",
+    "CUDNN_STATUS_INTERNAL_ERROR", "CUDNN_STATUS_EXECUTION_FAILED",
+)  # fmt: skip
 
 
 class Box(NamedTuple):

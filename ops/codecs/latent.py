@@ -12,7 +12,7 @@ from ops.codecs.learned import LearnedConfig
 from ops.codecs.marked import mark_of
 from ops.codecs.resampling import check_box, shrunk_size
 from ops.codecs.tile_facts import EXTRA, pack_facts
-from ops.images import Failure, Pixels
+from ops.images import Failure, FailureCode, ImageError, Pixels
 from ops.marks import write_mark
 from ops.rescalers.passes import Anchor, Border, Cast, Encoding, Passes, Posterior, Precision, Quantiser, Tiling
 from ops.thumbnails import ThumbnailType, decode_thumbnail, encode_lossless
@@ -20,6 +20,7 @@ from ops.thumbnails import ThumbnailType, decode_thumbnail, encode_lossless
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ops.rescalers.growing import Growing
     from ops.rescalers.system import System
 
 # What TADM's authors do, in full precision: an image is encoded split, decoded whole, and noise stands for rounding.
@@ -130,7 +131,7 @@ class LatentCodec:
             mark = mark_of(self._config, self._digest, small, width, height)
             thumbnail, media_type = encode_lossless(small, self._config.thumbnail, write_mark(mark))
         except Exception as error:  # noqa: BLE001  (torch raises anything; the reason is kept)
-            return refusal(error)
+            return self._refusal(error)
         return Payload(thumbnail, media_type, width, height, extras)
 
     def _shrunk(self, pixels: Pixels) -> tuple[Pixels, dict[str, bytes]]:
@@ -168,9 +169,44 @@ class LatentCodec:
 
         region = None if box is None else Region(box.top, box.left, box.bottom, box.right)
         growing = [Growing(self._grows_from(one), one.height, one.width, region) for one in payloads]
+        return [to_levels(x, self._config.cast) for x in self._up(growing)]
+
+    def _up(self, growing: "list[Growing]") -> "list[Tensor]":
+        """Return images: all in one go on an accelerator, or one after the other where its memory is too small for all.
+
+        That changes no byte. Raises ImageError for one that is too much alone.
+        """
         groups = [[one] for one in growing] if self.concurrent else [growing]
-        grown = [x for group in groups for x in self._system.up_all(group)]
-        return [to_levels(x, self._config.cast) for x in grown]
+        return [x for group in groups for x in self._fitted(group)]
+
+    def _fitted(self, group: "list[Growing]") -> "list[Tensor]":
+        import torch  # noqa: PLC0415  the base install has none
+
+        try:
+            return self._system.up_all(group)
+        except torch.OutOfMemoryError as error:
+            if len(group) == 1:
+                raise ImageError(FailureCode.OUT_OF_MEMORY, self._too_much(error)) from error
+        torch.cuda.empty_cache()
+        return [x for one in group for x in self._fitted([one])]
+
+    def _refusal(self, error: Exception) -> Failure:
+        """Return why an image has no payload; for want of memory, with the number that would be enough."""
+        failure = refusal(error)
+        if failure.code is not FailureCode.OUT_OF_MEMORY:
+            return failure
+        return Failure(failure.code, self._too_much(error))
+
+    def _too_much(self, error: Exception) -> str:
+        from ops.rescalers.memory import needed_bytes  # noqa: PLC0415  it imports torch
+
+        said = " ".join(str(error).split())[:160]
+        config, needed = self._config, needed_bytes(self._system) / 2**30
+        return (
+            f"no memory on {self._system.device} ({said}): {config.spelling()} with cell {config.cell} and tile_batch "
+            f"{config.tile_batch} takes about {needed:.1f} GiB; use a device with more, or a smaller cell or "
+            "tile_batch, which make another codec"
+        )
 
     @contextmanager
     def _running(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d, normalize, scaled_dot_product_attent
 
 from ops.images import Pixels
 from ops.metrics.base import Inapplicable
+from ops.networks.exact import exactly
 from ops.networks.norms import FrozenNorm
 from ops.networks.strict import load_strictly, to_tensor
 
@@ -51,18 +52,18 @@ class ClipPreference:
         self._mean, self._deviation = (
             torch.tensor(values, device=device)[:, None, None] * 255 for values in (MEAN, DEVIATION)
         )
-        with torch.inference_mode():
+        with exactly(device):
             self._texts = self._network.embed_texts(torch.tensor(texts, device=device))
 
-    @torch.inference_mode()
     def score_alone(self, image: Pixels) -> float:
         """Return the probability of the first text, 0 to 1. Raises Inapplicable below 31 pixels a side."""
         height, width = image.shape[:2]
         if min(height, width) < SMALLEST_SIDE:
             raise Inapplicable(f"CLIP's network needs {SMALLEST_SIDE} pixels a side; the image has {width}x{height}")
-        normalised = (to_tensor(image, self._device) - self._mean) / self._deviation
-        logits = self._network.logits(self._network.embed_image(normalised), self._texts)
-        return float(logits.softmax(dim=-1)[0, 0])
+        with exactly(self._device):
+            normalised = (to_tensor(image, self._device) - self._mean) / self._deviation
+            logits = self._network.logits(self._network.embed_image(normalised), self._texts)
+            return float(logits.softmax(dim=-1)[0, 0])
 
 
 class Clip(nn.Module):

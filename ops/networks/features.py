@@ -9,6 +9,7 @@ from torch import Tensor
 from ops.images import Pixels
 from ops.metrics.base import Features, Inapplicable
 from ops.metrics.distances import EXTRACTORS
+from ops.networks.exact import exactly
 from ops.networks.inception import InceptionV3
 from ops.networks.strict import load_strictly, to_tensor
 from ops.networks.strips import Strips
@@ -31,14 +32,14 @@ class Extractor:
         self._device = device
         self._smallest = smallest
 
-    @torch.inference_mode()
     def features(self, patches: Sequence[Pixels]) -> Features:
         """Return a row for each patch, at least one, of any size. Raises Inapplicable below the network's smallest."""
         for patch in patches:
             if min(patch.shape[:2]) < self._smallest:
                 size = f"{patch.shape[1]}x{patch.shape[0]}"
                 raise Inapplicable(f"{self.extractor} needs {self._smallest} pixels a side; the patch has {size}")
-        return np.stack([self._run(to_tensor(patch, self._device)).cpu().numpy() for patch in patches])
+        with exactly(self._device):
+            return np.stack([self._run(to_tensor(patch, self._device)).cpu().numpy() for patch in patches])
 
 
 def load_inception(tensors: Mapping[str, Tensor], name: str, device: str) -> Extractor:

@@ -17,6 +17,7 @@ from torch.nn.functional import conv2d, gelu, interpolate, max_pool2d, pad, relu
 
 from ops.images import Pixels
 from ops.metrics.base import Inapplicable
+from ops.networks.exact import exactly
 from ops.networks.strict import load_strictly, to_tensor
 
 PATCH = 32
@@ -41,13 +42,13 @@ class MusiqScores:
         self._network = load_strictly(network, tensors, name, device)
         self._device = device
 
-    @torch.inference_mode()
     def score_alone(self, image: Pixels) -> float:
         """Return the score, of 0 to 100 usually. Raises Inapplicable for a strip that a smaller size would lose."""
         height, width = image.shape[:2]
         if min(resized_sides(height, width, LONGER_SIDES[0])) == 0:
             raise Inapplicable(f"{width}x{height} pixels are too long a strip: its smallest size would have no width")
-        return float(self._network(to_tensor(image, self._device) / 127.5 - 1))
+        with exactly(self._device):
+            return float(self._network(to_tensor(image, self._device) / 127.5 - 1))
 
 
 class Musiq(nn.Module):

@@ -1,6 +1,7 @@
 """TADM's decoupled feature rescaling: image and latent down to a thumbnail, and a thumbnail back to a latent.
 
-Wang et al., ICCV 2025, section 3.2. Names of children are those of the published checkpoints; all is float32.
+Wang et al., ICCV 2025; equations are those of OSIRDiff, its second preprint. Names of children are those of the
+published checkpoints. All is float32.
 """
 
 import math

@@ -1,4 +1,7 @@
-"""TADM's time-step prediction: which step of the diffusion a tile of rescaled latents calls for (section 3.3)."""
+"""TADM's time-step prediction: which step of the diffusion a tile of rescaled latents calls for.
+
+Wang et al., ICCV 2025; section 3.3 of OSIRDiff, its second preprint.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +24,7 @@ class TimestepPrediction(nn.Module):
         width: int = 32,
         blocks: int = 6,
         hidden: int = 512,
+        *,
         lowest: float = 10.0,
         highest: float = 200.0,
     ) -> None:

@@ -10,7 +10,7 @@ from ops.rescalers.passes import Cast, Quantiser
 
 def from_levels(pixels: NDArray[np.uint8]) -> Tensor:
     """Return pixels (h, w, 3) as (1, 3, h, w), float32 from -1 to 1."""
-    levels = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+    levels = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
     return (levels.to(torch.float32) / 255 - 0.5) / 0.5
 
 

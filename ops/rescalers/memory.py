@@ -1,0 +1,37 @@
+"""How much memory a system takes on its device, so that an error can say what would be enough."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ops.networks.vae_strips import STRIP
+
+if TYPE_CHECKING:
+    from ops.rescalers.system import System
+
+# Numbers alive at once in the U-Net for each latent of a tile, in multiples of its first level's channels.
+UNET_ALIVE = 24
+# Activations of a strip while it is normalised and convolved, in float32 for the most part.
+STRIPS_ALIVE = 4
+
+
+def needed_bytes(system: "System") -> int:
+    """Return about how many bytes a system takes: its tensors, and its largest pass over a cell or a batch of tiles."""
+    tensors = sum(tensor.numel() * tensor.element_size() for tensor in system.state_dict().values())
+    return tensors + max(_cell_bytes(system), _tile_bytes(system))
+
+
+def _cell_bytes(system: "System") -> int:
+    """Return what decoding a cell takes: at full size the second level's channels, and twice the first's."""
+    first, second, *_ = system.vae.config["block_out_channels"]
+    size = getattr(torch, system.passes.precision).itemsize
+    return (second + 2 * first) * system.passes.cell**2 * size + STRIPS_ALIVE * STRIP * 4
+
+
+def _tile_bytes(system: "System") -> int:
+    unet: Any = getattr(system, "unet", None)
+    if unet is None:
+        return 0
+    passes, first = system.passes, unet.config["block_out_channels"][0]
+    batch = passes.tile_batch if system.device.type != "cpu" else 1
+    return batch * passes.tile**2 * first * UNET_ALIVE * getattr(torch, passes.precision).itemsize

@@ -71,6 +71,24 @@ def test_a_region_equals_the_crop_of_the_whole(spelling, box):
     assert np.array_equal(codec.decode_region(payload, Box(*box)), whole[top:bottom, left:right])
 
 
+@pytest.mark.parametrize("spelling", ["tadm-x16", "faitheir-x16"])
+def test_batches_of_tiles_across_images_change_nothing_with_the_company(spelling):
+    codec = small_codec(spelling, **MANY, tile_batch=4)
+    codec._system.batched, codec.concurrent = True, False
+    payloads = [payload_of(codec, photo(150 + 90 * n, 330 - 70 * n, n)) for n in range(3)]
+    sizes = []
+    codec._system.unet.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))  # pyright: ignore[reportArgumentType]
+    alone = [codec.decode([payload])[0] for payload in payloads]
+    passes = len(sizes)
+    together = codec.decode(payloads)
+    assert set(sizes) == {4}
+    assert len(sizes) - passes < passes  # the last batches are shared
+    plain = small_codec(spelling, **MANY)
+    for one, other, payload in zip(alone, together, payloads, strict=True):
+        assert np.array_equal(one, other)
+        assert np.abs(one.astype(int) - plain.decode([payload])[0]).max() <= 1
+
+
 def test_a_region_runs_only_the_tiles_that_it_needs():
     codec = small_codec("tadm-x16", **MANY)
     payload = payload_of(codec, photo(600, 600))

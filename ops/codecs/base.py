@@ -47,7 +47,6 @@ class Runtime(Struct, frozen=True, kw_only=True):
     pixel_budget: int = 64_000_000
     large_pixels: int = 1 << 62
     threads: int = 1
-    compile: bool = False
     weights: tuple[str, ...] = ()
 
 

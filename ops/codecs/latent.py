@@ -55,6 +55,7 @@ class LatentConfig(LearnedConfig, frozen=True, kw_only=True):
     tile: Annotated[int, Meta(ge=16, le=1024, multiple_of=8)] = 96
     overlap: Annotated[int, Meta(ge=0, le=512, multiple_of=8)] = 32
     tile_batch: Annotated[int, Meta(ge=1, le=256)] = 8
+    compiled: bool = False
     cell: Annotated[int, Meta(ge=128, le=1 << 16, multiple_of=64)] = 1024
     cell_overlap: Annotated[int, Meta(ge=0, le=1024, multiple_of=64)] = 128
     seed: Annotated[int, Meta(ge=0)] = 0
@@ -106,7 +107,7 @@ class LatentCodec:
     def __init__(self, config: LatentConfig, system: "System") -> None:
         self._config, self._system = config, system
         self._digest = config.digest()
-        self.concurrent = system.device.type == "cpu"
+        self.concurrent = not system.batched
 
     def encode(self, images: Sequence[Pixels]) -> list[Payload | Failure]:
         """Return a payload per image, or why there is none."""

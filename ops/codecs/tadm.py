@@ -17,7 +17,8 @@ class TadmConfig(LatentConfig, tag="tadm", frozen=True, kw_only=True):
     """`tadm-xN`. The published checkpoints are of 16x and 32x, over Stable Diffusion 2.1 and its ft-MSE autoencoder.
 
     Ablations of the paper: `space` pixel instead of latent, without `diffusion`, without `invertible` blocks, without
-    pixel `guidance`, a fixed `timestep` (the paper shows 1 and 999) instead of the predicted one. `prediction` is what
+    pixel `guidance`, a fixed `timestep` (the paper shows 1 and 999) instead of the predicted one and of what the
+    learned scheduler adds. The rescaling in pixel space is ours: the paper's was HCFlow's. `prediction` is what
     the U-Net predicts; it follows the file of weights. `timestep_input` is what the time-step prediction sees: latents
     scaled as in the authors' tests, or unscaled as in their training. `fixed_step` is t0 of the fixed scheduler.
     """

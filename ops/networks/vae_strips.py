@@ -51,7 +51,7 @@ class Strips(Layers[Tensor]):
 
     def halved(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
         height = x.shape[2] // 2
-        made = x.new_empty((1, conv.out_channels, height, x.shape[3] // 2))
+        made = _empty(x, conv.out_channels, height, x.shape[3] // 2)
         for top, bottom in self._strips(height, 2 * x.shape[1] * x.shape[3]):
             rows = x[:, :, 2 * top : 2 * bottom + 1]
             padded = functional.pad(rows, (0, 1, 0, 1 if bottom == height else 0))
@@ -60,7 +60,7 @@ class Strips(Layers[Tensor]):
 
     def doubled(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
         height, width = 2 * x.shape[2], 2 * x.shape[3]
-        made = x.new_empty((1, conv.out_channels, height, width))
+        made = _empty(x, conv.out_channels, height, width)
         for top, bottom in self._strips(height, x.shape[1] * width):
             first, last = max(top - 1, 0), min(bottom + 1, height)
             kept = x[:, :, first // 2 : (last + 1) // 2]
@@ -74,7 +74,7 @@ class Strips(Layers[Tensor]):
 
     def _run(self, x: Tensor, conv: nn.Conv2d, activation: "_Activation | _Plain") -> Tensor:
         height, reach = x.shape[2], conv.kernel_size[0] // 2
-        made = x.new_empty((1, conv.out_channels, height, x.shape[3]))
+        made = _empty(x, conv.out_channels, height, x.shape[3])
         for top, bottom in self._strips(height, x.shape[1] * x.shape[3]):
             made[:, :, top:bottom] = _conv(conv, activation(_rows(x, top, bottom, reach)), height, top, bottom)
         return made
@@ -121,6 +121,12 @@ class _Plain:
 
 
 _plain = _Plain()
+
+
+def _empty(x: Tensor, channels: int, height: int, width: int) -> Tensor:
+    """Return a tensor to be filled: on a GPU with channels last, as weights are there, so that nothing is turned."""
+    layout = torch.channels_last if x.is_cuda else torch.contiguous_format
+    return torch.empty((1, channels, height, width), dtype=x.dtype, device=x.device, memory_format=layout)
 
 
 def _rows(x: Tensor, top: int, bottom: int, reach: int) -> Tensor:

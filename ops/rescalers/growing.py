@@ -71,7 +71,7 @@ def denoise_all(system: "System", planes: Sequence[Plane]) -> None:
     for plane in planes:
         for tile in plane.tiles:
             waiting.setdefault((tile.height, tile.width), []).append((plane, tile))
-    size = system.passes.tile_batch if system.device.type != "cpu" else 1
+    size = system.passes.tile_batch if system.batched else 1
     for tiles in waiting.values():
         for first in range(0, len(tiles), size):
             _denoise_batch(system, tiles[first : first + size], size)

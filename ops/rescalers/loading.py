@@ -42,6 +42,9 @@ def placed(system: "System", device: str) -> "System":
         # nn.Module's own: diffusers' warns of parts to be kept in float32 even where there are none.
         nn.Module.to(network, device, precision if name in ("vae", "unet") else torch.float32)
     nn.Module.to(system, device)
-    if device != "cpu":  # processors gain nothing by it
-        system.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if torch.device(device).type != "cpu":
+        system.batched = True
+        nn.Module.to(system, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        if system.passes.compiled and system.denoises:
+            system.get_submodule("unet").compile(dynamic=False)  # tiles have few shapes
     return system.requires_grad_(False).eval()

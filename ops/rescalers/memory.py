@@ -33,5 +33,5 @@ def _tile_bytes(system: "System") -> int:
     if unet is None:
         return 0
     passes, first = system.passes, unet.config["block_out_channels"][0]
-    batch = passes.tile_batch if system.device.type != "cpu" else 1
+    batch = passes.tile_batch if system.batched else 1
     return batch * passes.tile**2 * first * UNET_ALIVE * getattr(torch, passes.precision).itemsize

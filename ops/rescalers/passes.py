@@ -25,7 +25,8 @@ class Passes(Struct, frozen=True, kw_only=True):
     squares under a Gaussian that is half a latent off centre downwards. `encoding`: the autoencoder over cells, or
     the authors' split in tiles of up to 1,024 pixels. `anchor`: whether the thumbnail's colours, blurred, are put back.
     `tile_batch` tiles go through the U-Net together on an accelerator, filled up where there are fewer; on processors
-    each goes alone, which costs nothing there.
+    each goes alone, which costs nothing there. `compiled`: whether an accelerator runs the U-Net through torch.compile,
+    whose fused arithmetic has other last bits.
     """
 
     precision: Precision
@@ -39,6 +40,7 @@ class Passes(Struct, frozen=True, kw_only=True):
     tile: int
     overlap: int
     tile_batch: int
+    compiled: bool
     cell: int
     cell_overlap: int
     seed: int

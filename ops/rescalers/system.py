@@ -35,6 +35,8 @@ class System(nn.Module):
     vae: "AutoencoderKL"
     # A system without a diffusion model decodes c as it is.
     denoises: bool = True
+    # Whether tiles go through the U-Net in batches of one size, as suits an accelerator; on processors each goes alone.
+    batched: bool = False
 
     def __init__(self, scale: int, passes: Passes) -> None:
         super().__init__()

@@ -95,11 +95,16 @@ class Tadm(System):
         return z * SCALING
 
     def denoise(self, c: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z0 of equation 12: the fixed step from t0, and the learned scheduler's correction."""
+        """Return z0 of equation 12: the fixed step from t0, and the learned scheduler's correction.
+
+        At a fixed time-step (OSIRDiff's section 4.3.4) that of equation 9 alone: neither prediction nor correction.
+        """
         del y
         t = self.timesteps(c)
         tokens = self.prompt[None].to(self.unet.dtype)
         e = predict(self.unet, c.to(self.unet.dtype), t, tokens).to(torch.float32)
+        if self._rules.timestep != "predicted":
+            return clean_latent(c, e, self._rules.timestep, self._rules.prediction), t
         fixed = clean_latent(c, e, self._rules.fixed_step, self._rules.prediction)
         return fixed + self.scheduler(c, e, t), t
 

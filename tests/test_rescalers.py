@@ -66,7 +66,7 @@ def test_what_is_merged_is_the_plane_itself_and_a_region_its_crop(weigh):
     plane = torch.rand(1, 3, 70, 101)
     laid = grid(70, 101, 24, 8)
     whole_plane, region = Region(0, 0, 70, 101), Region(13, 40, 52, 77)
-    merged, part = Merged(3, whole_plane, weigh), Merged(3, region, weigh)
+    merged, part = Merged(3, whole_plane, laid, weigh), Merged(3, region, laid, weigh)
     for tile in laid.tiles():
         merged.add(tile, tile.of(plane))
     for tile in laid.tiles(region):

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+import numpy as np
 from msgspec import Meta
 from msgspec.structs import replace
 
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
     from ops.rescalers.growing import Growing
     from ops.rescalers.system import System
+
+# Pixels: an image is mirrored to a multiple (ops/rescalers/padding.py has the same).
+BLOCK = 64
+# What a pixel in hand may take, as clusters/budget.py divides memory.
+BYTES_PER_PIXEL = 12
 
 # What TADM's authors do, in full precision: an image is encoded split, decoded whole, and noise stands for rounding.
 PARITY: dict[str, Any] = {
@@ -77,7 +84,7 @@ class LatentConfig(LearnedConfig, frozen=True, kw_only=True):
     def thumbnail_size(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height of the thumbnail of an image."""
         if self.border == "kept":
-            return shrunk_size(-(-width // 64) * 64, -(-height // 64) * 64, self.factor)
+            return shrunk_size(-(-width // BLOCK) * BLOCK, -(-height // BLOCK) * BLOCK, self.factor)
         return shrunk_size(width, height, self.factor)
 
     def passes(self) -> Passes:
@@ -92,22 +99,25 @@ class LatentConfig(LearnedConfig, frozen=True, kw_only=True):
         """Find the weights, prove them, and build the codec. Raises Unavailable where they cannot be had."""
         from ops.rescalers.loading import load_system  # noqa: PLC0415  it imports torch
 
-        return LatentCodec(self, load_system(self, runtime))
+        return LatentCodec(self, load_system(self, runtime), runtime.pixel_budget)
 
 
 class LatentCodec:
     """Shrinks and grows with a system of networks; what it grows is invented in its detail.
 
-    On processors each image goes alone, several beside one another; on an accelerator one caller at a time, and tiles
-    of all images of a call share passes of one shape.
+    On processors each image goes alone, as many beside one another as the budget of pixels has memory for; on an
+    accelerator one caller at a time, and tiles of all images of a call share passes of one shape.
     """
 
     generative = True
 
-    def __init__(self, config: LatentConfig, system: "System") -> None:
+    def __init__(self, config: LatentConfig, system: "System", pixel_budget: int) -> None:
+        from ops.rescalers.memory import working_bytes  # noqa: PLC0415  it imports torch
+
         self._config, self._system = config, system
         self._digest = config.digest()
         self.concurrent = not system.batched
+        self._turns = BoundedSemaphore(max(1, pixel_budget * BYTES_PER_PIXEL // working_bytes(system)))
 
     def encode(self, images: Sequence[Pixels]) -> list[Payload | Failure]:
         """Return a payload per image, or why there is none."""
@@ -142,7 +152,7 @@ class LatentCodec:
         config, system = self._config, self._system
         height, width = pixels.shape[:2]
         noise = _Noise(config, width, height)
-        y, z = system.shrunk(from_levels(pixels), noise.posterior)
+        y, z = system.shrunk(from_levels(_padded(pixels)), noise.posterior)
         y = quantised(y, config.quantiser, None if noise.quantisation is None else noise.quantisation.to(y))
         columns, rows = config.thumbnail_size(width, height)
         # Rounded values are levels but for the last bit, which cutting off would turn into a whole level.
@@ -217,8 +227,16 @@ class LatentCodec:
         from ops.networks.exact import exactly  # noqa: PLC0415  it imports torch
 
         torch.set_num_threads(self._config.threads)  # each thread has a number of its own
-        with exactly(self._system.device):
+        with self._turns, exactly(self._system.device):
             yield
+
+
+def _padded(pixels: Pixels) -> Pixels:
+    """Return pixels mirrored to whole blocks, while they take three bytes each and not twelve."""
+    height, width = pixels.shape[:2]
+    if not (height % BLOCK or width % BLOCK):
+        return pixels
+    return np.pad(pixels, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="reflect")
 
 
 class _Noise:
@@ -228,7 +246,7 @@ class _Noise:
         import torch  # noqa: PLC0415  the base install has none
 
         generator = torch.Generator().manual_seed(config.seed)
-        rows, columns = (-(-side // 64) * 64 for side in (height, width))
+        rows, columns = (-(-side // BLOCK) * BLOCK for side in (height, width))
         self.posterior: Tensor | None = None
         self.quantisation: Tensor | None = None
         if config.posterior == "sample":

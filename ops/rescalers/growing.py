@@ -37,11 +37,13 @@ class Plane:
         self.y = system.padded(one.y, one.height, one.width)
         self.c = system.grow(self.y)
         height, width = whole(one.height) // FACTOR, whole(one.width) // FACTOR
-        self._cells = list(system.cells(height, width).tiles(_in_latents(self._wanted)))
+        self._grid = system.cells(height, width)
+        self._cells = list(self._grid.tiles(_in_latents(self._wanted)))
         self._needed = _around(self._cells)
         weigh = official_weights if system.passes.tiling == "official" else fading(system.passes.overlap)
-        self.tiles = list(system.tiles(height, width).tiles(self._needed)) if system.denoises else []
-        self.merged = Merged(self.c.shape[1], self._needed, weigh, system.device)
+        laid = system.tiles(height, width)
+        self.tiles = list(laid.tiles(self._needed)) if system.denoises else []
+        self.merged = Merged(self.c.shape[1], self._needed, laid, weigh, system.device)
 
     def beneath(self, tile: Tile) -> Tensor:
         """Return the part of the thumbnail that a tile of latents stands on."""
@@ -52,7 +54,8 @@ class Plane:
         """Return the region (1, 3, h, w) from -1 to 1, once its tiles are denoised."""
         top, left, bottom, right = self._needed
         clean = self.merged.result() if self.tiles else self.c[:, :, top:bottom, left:right]
-        merged = Merged(3, self._wanted, self._system.cell_weights(1), self._system.device)
+        fade = fading(self._system.passes.cell_overlap)
+        merged = Merged(3, self._wanted, self._grid.times(FACTOR), fade, self._system.device)
         for cell in self._cells:
             inside = cell._replace(top=cell.top - top, left=cell.left - left)
             merged.add(_in_pixels(cell), self._decoded(cell, inside.of(clean)))

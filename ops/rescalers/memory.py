@@ -18,12 +18,20 @@ STRIPS_ALIVE = 4
 def needed_bytes(system: "System") -> int:
     """Return about how many bytes a system takes: its tensors, and its largest pass over a cell or a batch of tiles."""
     tensors = sum(tensor.numel() * tensor.element_size() for tensor in system.state_dict().values())
-    return tensors + max(_cell_bytes(system), _tile_bytes(system))
+    return tensors + working_bytes(system)
+
+
+def working_bytes(system: "System") -> int:
+    """Return about how many bytes the largest pass takes beside the tensors."""
+    return max(_cell_bytes(system), _tile_bytes(system))
 
 
 def _cell_bytes(system: "System") -> int:
     """Return what decoding a cell takes: at full size the second level's channels, and twice the first's."""
-    first, second, *_ = system.vae.config["block_out_channels"]
+    vae: Any = getattr(system, "vae", None)
+    if vae is None:  # rescaled in pixel space and not decoded
+        return STRIPS_ALIVE * STRIP * 4
+    first, second, *_ = vae.config["block_out_channels"]
     size = getattr(torch, system.passes.precision).itemsize
     return (second + 2 * first) * system.passes.cell**2 * size + STRIPS_ALIVE * STRIP * 4
 

@@ -12,7 +12,7 @@ from ops.rescalers.growing import FACTOR, Growing, Plane, denoise_all
 from ops.rescalers.levels import quantised
 from ops.rescalers.padding import reflected, whole
 from ops.rescalers.passes import Passes
-from ops.rescalers.tiles import Grid, Merged, Region, Tile, Weigh, fading, grid, official_grid
+from ops.rescalers.tiles import Grid, Merged, Region, Tile, fading, grid, official_grid
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -118,10 +118,6 @@ class System(nn.Module):
         """Return the thumbnail of an image of height x width with the border that it was cut off, mirrored anew."""
         return reflected(y.to(self.device), whole(height) // self.scale, whole(width) // self.scale)
 
-    def cell_weights(self, pixels: int) -> Weigh:
-        """Return how cells fade into one another, in units of so many pixels."""
-        return fading(self.passes.cell_overlap // pixels)
-
     def cast(self, x: Tensor) -> Tensor:
         """Return a tensor where the autoencoder is, in its precision."""
         return x.to(self.device, next(self.vae.parameters()).dtype)
@@ -131,7 +127,8 @@ class System(nn.Module):
         if self.passes.encoding == "split-1024":
             return _drawn(encode_split(self.vae, self.cast(x)), noise)
         cells = self.cells(x.shape[2] // FACTOR, x.shape[3] // FACTOR)
-        merged = Merged(4, Region(0, 0, cells.height, cells.width), self.cell_weights(FACTOR), self.device)
+        region = Region(0, 0, cells.height, cells.width)
+        merged = Merged(4, region, cells, fading(self.passes.cell_overlap // FACTOR), self.device)
         for cell in cells.tiles():
             moments = encode_moments(self.vae, self.cast(cell.of(x, FACTOR)))
             merged.add(cell, _drawn(moments, None if noise is None else cell.of(noise)))

@@ -1,7 +1,7 @@
 """Tiles over a plane: where they lie, how they fade into one another, how their results are put together."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -48,6 +48,12 @@ class Grid(NamedTuple):
     tops: tuple[int, ...]
     lefts: tuple[int, ...]
 
+    def times(self, factor: int) -> "Grid":
+        """Return the same tiles over a plane so many times as large."""
+        height, width, tile_height, tile_width = (side * factor for side in self[:4])
+        tops, lefts = tuple(top * factor for top in self.tops), tuple(left * factor for left in self.lefts)
+        return Grid(height, width, tile_height, tile_width, tops, lefts)
+
     def tiles(self, region: Region | None = None) -> Iterator[Tile]:
         """Yield all tiles, or those that overlap a region, row by row."""
         for row, top in enumerate(self.tops):
@@ -78,7 +84,7 @@ def official_grid(height: int, width: int, tile: int, overlap: int) -> Grid:
     if height * width <= tile * tile:
         return Grid(height, width, height, width, (0,), (0,))
     side = min(tile, height, width)
-    overlap = min(overlap, side // 2)
+    overlap = overlap if overlap < side else side // 2
     return Grid(height, width, side, side, offsets(height, side, overlap), offsets(width, side, overlap))
 
 
@@ -105,16 +111,21 @@ def official_weights(height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 class Merged:
-    """A plane, or a region of one, put together of overlapping tiles: sum(w x) / sum(w) in float32.
+    """A plane, or a region of one, put together of the tiles of a grid, each by its share: sum(w x) / sum(w).
 
-    What a pixel gets depends on the tiles over it and their order alone, so a region equals the crop of the whole.
+    The weights of a tile are products of those along its sides, and so are the shares. They follow from the grid alone,
+    so a region equals the crop of the whole; where one tile covers all, it is taken as it is.
     """
 
-    def __init__(self, channels: int, region: Region, weigh: Weigh, device: torch.device | str = "cpu") -> None:
-        self._region, self._weigh = region, weigh
-        height, width = region.bottom - region.top, region.right - region.left
-        self._sum = torch.zeros((1, channels, height, width), device=device)
-        self._weights = torch.zeros((height, width), device=device)
+    def __init__(
+        self, channels: int, region: Region, laid: Grid, weigh: Weigh, device: torch.device | str = "cpu"
+    ) -> None:
+        self._region = region
+        down, across = weigh(laid.tile_height, laid.tile_width)
+        self._down = [share.to(device) for share in _shares(down, laid.tops, laid.height)]
+        self._across = [share.to(device) for share in _shares(across, laid.lefts, laid.width)]
+        size = (1, channels, region.bottom - region.top, region.right - region.left)
+        self._sum = torch.zeros(size, device=device)
 
     def add(self, tile: Tile, made: Tensor) -> None:
         """Add what was made of a tile, (1, channels, height, width)."""
@@ -123,17 +134,23 @@ class Merged:
         left, right = max(tile.left, region.left), min(tile.left + tile.width, region.right)
         if top >= bottom or left >= right:
             return
-        down, across = self._weigh(tile.height, tile.width)
-        weights = (down[:, None] * across[None, :]).to(torch.float32)
-        inside = slice(top - tile.top, bottom - tile.top), slice(left - tile.left, right - tile.left)
-        here = slice(top - region.top, bottom - region.top), slice(left - region.left, right - region.left)
-        weights = weights[inside].to(self._sum.device)
-        self._sum[:, :, here[0], here[1]] += made[:, :, inside[0], inside[1]].to(self._sum) * weights
-        self._weights[here] += weights
+        rows, columns = slice(top - tile.top, bottom - tile.top), slice(left - tile.left, right - tile.left)
+        here = self._sum[:, :, top - region.top : bottom - region.top, left - region.left : right - region.left]
+        shares = self._down[tile.row][rows, None] * self._across[tile.column][columns]
+        here += made[:, :, rows, columns].to(self._sum) * shares.to(torch.float32)
 
     def result(self) -> Tensor:
-        """Return (1, channels, height, width) of the region. Ends the merging: the sums are used up."""
-        return self._sum.div_(self._weights)
+        """Return (1, channels, height, width) of the region."""
+        return self._sum
+
+
+def _shares(weights: Tensor, starts: Sequence[int], length: int) -> list[Tensor]:
+    """Return which share each tile along a side has of each place that it covers, float64."""
+    total = torch.zeros(length, dtype=torch.float64)
+    ends = [start + len(weights) for start in starts]
+    for start, end in zip(starts, ends, strict=True):
+        total[start:end] += weights
+    return [weights / total[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
 def _overlap(tile: Tile, region: Region) -> bool:

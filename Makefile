@@ -4,7 +4,7 @@
 .DELETE_ON_ERROR:
 # Two set-ups at once would write the same .venv; with -j the targets still follow one another.
 .NOTPARALLEL:
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench bench-gpu clean
 
 PYTHON_VERSIONS := 3.13 3.12 3.11
 # `make demo PYTHON=/path/to/python3.12` chooses one; otherwise the first that runs and is in range is taken.
@@ -16,7 +16,7 @@ FULL := .venv/.installed-full
 PINS := pyproject.toml constraints.txt
 
 help: ## list the targets
-	@sed -n 's/^\([a-z][a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 demo: $(DEMO) ## archive six photographs, regrow them and write a page (takes no torch)
 	@.venv/bin/python -m jobs.demo
@@ -30,8 +30,11 @@ check: $(FULL) ## check format, lint, types and import contracts
 	@.venv/bin/pyright
 	@.venv/bin/lint-imports
 
-bench: $(FULL) ## measure throughput, memory, resuming, looking up, scale
+bench: $(FULL) ## measure throughput, memory, resuming, looking up, scale, judging, learned codecs, seams
 	@.venv/bin/python -m bench
+
+bench-gpu: $(FULL) ## measure learned codecs on a GPU
+	@.venv/bin/python -m bench codecs-gpu
 
 clean: ## remove what the tools and the demo left here (.venv stays)
 	@rm -rf demo build dist *.egg-info .hypothesis .import_linter_cache .pytest_cache .ruff_cache

@@ -5,7 +5,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -28,6 +28,7 @@ from ops.stack import regrow_version
 
 if TYPE_CHECKING:
     from jobs.evaluating import EvaluateResult
+    from ops.archive.layout import Escrow
     from pipelines.events import Event, Listener
     from pipelines.reconstruct import Reconstructed
     from pipelines.requests import Changed
@@ -39,12 +40,17 @@ __all__ = [
 __version__ = regrow_version()
 
 
-def open(url: str | Path, **runtime: Any) -> Archive:  # noqa: A001  read as rg.open
+Weights: TypeAlias = str | Path | Sequence[str | Path]
+"""Where a learned codec finds its weights: a file, a folder, a URL, or several of them."""
+
+
+def open(url: str | Path, *, weights: Weights = (), **runtime: Any) -> Archive:  # noqa: A001  read as rg.open
     """Open a sealed archive: a folder, s3:// or any URL that fsspec knows. Raises ArchiveError where there is none.
 
-    `runtime` (device, threads, pixel_budget, compile) says how fast it may regrow.
+    `weights` are where those of its codec are, if they are neither in it nor in the folder of weights; `runtime`
+    (device, threads, pixel_budget, compile) says how fast it may regrow.
     """
-    return Archive(reading.Archive.open(str(url)), Runtime(**runtime))
+    return Archive(reading.Archive.open(str(url)), Runtime(weights=_places(weights), **runtime))
 
 
 def archive(
@@ -54,6 +60,10 @@ def archive(
     *,
     changed: "Changed" = "refuse",
     all_files: bool = False,
+    weights: Weights = (),
+    escrow: "Escrow | None" = None,
+    allow_untrained: bool = False,
+    preflight: bool = True,
     address: str | None = None,
     listen: "Listener | None" = None,
     **how: Any,
@@ -62,7 +72,10 @@ def archive(
 
     Warns of what could not be listed; `failures()` of the archive are what could not be archived.
 
-    `codec` is spelled as in "bicubic-x16" and may be left out where the archive exists; `how` are fields of Reading
+    `codec` is spelled as in "bicubic-x16" and may be left out where the archive exists. A learned one finds its
+    `weights` where you say, or in the folder of weights; `escrow` ("full" or "reference") says once whether large ones
+    travel with the archive; untrained ones are refused unless `allow_untrained`; `preflight` compares a few images with
+    bicubic before a large run. `how` are fields of Reading
     (background as "#rrggbb", metadata, max_pixels, ...). Raises ValueError for what cannot be asked for, ArchiveError
     or SourceError where the request cannot be met.
     """
@@ -78,7 +91,8 @@ def archive(
     request = ArchiveRequest(
         source=str(source), archive=str(url), codec=None if codec is None else codec_from(codec), changed=changed,
         reading=reading_for(str(url), {name: getattr(typed, name) for name in how}),
-        all_files=all_files, address=address,
+        all_files=all_files, weights=_places(weights), escrow=escrow, allow_untrained=allow_untrained,
+        preflight=preflight, address=address,
     )  # fmt: skip
 
     def tell(event: "Event") -> None:
@@ -92,13 +106,13 @@ def archive(
     if tally.problems:
         said = f"{len(tally.problems)} problem{'s' * (len(tally.problems) > 1)} while listing {source}"
         warnings.warn(f"{said}, so images may be missing: {tally.problems[0]}", stacklevel=2)
-    return open(url)
+    return open(url, weights=weights)
 
 
 def reconstruct(url: str | Path, destination: str | Path, **selection: Any) -> "Reconstructed":
     """Regrow images into files below a destination, through Ray; return the counts and what failed.
 
-    `selection` are fields of ReconstructRequest: keys, match, where, format, quality, metadata, address.
+    `selection` are fields of ReconstructRequest: keys, match, where, format, quality, metadata, weights, address.
     """
     from pipelines import reconstruct as pipeline
     from pipelines.requests import ReconstructRequest
@@ -108,12 +122,19 @@ def reconstruct(url: str | Path, destination: str | Path, **selection: Any) -> "
 
 
 def evaluate(
-    target: str | Path, *, codecs: Sequence[str] = (), protocol: str = "regrow", metrics: Sequence[str] = (), **how: Any
+    target: str | Path,
+    *,
+    codecs: Sequence[str] = (),
+    protocol: str = "regrow",
+    metrics: Sequence[str] = (),
+    weights: Weights = (),
+    **how: Any,
 ) -> "EvaluateResult":
     """Judge an archive, or codecs on source images, through Ray; return the verdicts and where the report lies.
 
     `metrics` are columns of the protocol, all without any; `how` are fields of EvaluateRequest: references, baselines,
-    rates, destination, keys, match, where, address. Run again, it takes up where it stopped.
+    rates, destination, keys, match, where, allow_untrained, address. `weights` are those of
+    learned codecs. Run again, it takes up where it stopped.
     """
     from jobs.evaluating import report
     from jobs.protocol_files import read_protocol
@@ -125,13 +146,15 @@ def evaluate(
     chosen = read_protocol(protocol)
     request = EvaluateRequest(
         target=str(target), codecs=[codec_from(spelling) for spelling in codecs],
-        protocol=only(chosen, list(metrics)) if metrics else chosen, **how,
+        protocol=only(chosen, list(metrics)) if metrics else chosen, weights=_places(weights), **how,
     )  # fmt: skip
     return report(pipeline.evaluate(request))
 
 
-def load_codec(spelling: str, **runtime: Any) -> Codec:
+def load_codec(spelling: str, *, weights: Weights = (), **runtime: Any) -> Codec:
     """Return a codec: `encode` takes images of uint8 (height, width, 3), `decode` its payloads.
+
+    A learned one runs on the file of `weights` that fits it, there or in the folder of weights.
 
     >>> import numpy as np
     >>> codec = load_codec("bicubic-x16", threads=1)
@@ -139,9 +162,15 @@ def load_codec(spelling: str, **runtime: Any) -> Codec:
     >>> payload.media_type, codec.decode([payload])[0].shape
     ('image/webp', (480, 640, 3))
     """
+    from ops.codecs.binding import bind
     from ops.codecs.names import codec_from
 
-    return codec_from(spelling).load(Runtime(**runtime))
+    places = _places(weights)
+    return bind(codec_from(spelling), places).load(Runtime(weights=places, **runtime))
+
+
+def _places(weights: Weights) -> tuple[str, ...]:
+    return (str(weights),) if isinstance(weights, str | Path) else tuple(map(str, weights))
 
 
 def decode(image: str | Path | bytes) -> Pixels:

@@ -1,4 +1,4 @@
-"""Runs benchmarks and prints their tables: `python -m bench [throughput memory ... judging] [--quick]`."""
+"""Runs benchmarks and prints their tables: `python -m bench [throughput memory ... seams] [--quick]`."""
 
 import argparse
 from collections.abc import Callable
@@ -9,7 +9,9 @@ from msgspec.structs import fields, replace
 
 from bench.report import Table, heading, machine, save
 
-BENCHMARKS = ("throughput", "memory", "resume", "lookup", "scale", "judging")
+BENCHMARKS = ("throughput", "memory", "resume", "lookup", "scale", "judging", "codecs", "seams")
+# Run only where they are named: they need what few machines have.
+ON_REQUEST = ("codecs-gpu",)
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "images": (int, "how many images (throughput: photographs; resume, lookup, scale: keys)"),
     "copies": (int, "throughput: how often each photograph is archived"),
@@ -17,7 +19,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "chunk_images": (int, "throughput: images at which a chunk closes"),
     "folder": (str, "throughput: keep the photographs here and use them again"),
     "metrics": (lambda text: tuple(text.split(",")), "judging: columns of protocol regrow, separated by commas"),
-    "scratch": (str, "scale: where its files lie while it runs"),
+    "scratch": (str, "scale, codecs, codecs-gpu: where its files lie while it runs"),
 }
 
 
@@ -27,7 +29,7 @@ def main() -> None:
     facts = machine()
     print(heading(facts), flush=True)
     for name in asked.benchmarks or BENCHMARKS:
-        module = import_module(f"bench.{name}")
+        module = import_module(f"bench.{name.replace('-', '_')}")
         tables: list[Table] = module.measure(_settings(module, asked))
         for table in tables:
             print(table.markdown(), flush=True)
@@ -35,14 +37,15 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
+    known = (*BENCHMARKS, *ON_REQUEST)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=", ".join(BENCHMARKS))
+    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=", ".join(known))
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does each benchmark run at all? (seconds)")
     for name, (kind, words) in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=words)
     asked = parser.parse_args()
-    if unknown := set(asked.benchmarks) - set(BENCHMARKS):
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    if unknown := set(asked.benchmarks) - set(known):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     return asked
 
 

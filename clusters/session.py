@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from msgspec.structs import replace
+
 from clusters.budget import Budget, budget_for, budget_for_nodes
 from clusters.machine import Machine, this_machine
 
@@ -33,11 +35,14 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(address: str | None = None, store_bytes: int | None = None) -> Iterator[Budget]:
+def ray_session(
+    address: str | None = None, store_bytes: int | None = None, *, accelerated: bool = True
+) -> Iterator[Budget]:
     """Have a Ray session for the block: the one that runs already, a cluster, or one of our own.
 
     The cluster is the one at `address`, or at RAY_ADDRESS, which Ray sets for jobs that run on it. Yields the budget of
-    what it has. `store_bytes` sets the object store of a session of our own. Raises ConnectionError where no cluster
+    what it has; where the work is not `accelerated`, GPUs are left out of it, and actors are as many as processors allow.
+    `store_bytes` sets the object store of a session of our own. Raises ConnectionError where no cluster
     answers.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -46,7 +51,7 @@ def ray_session(address: str | None = None, store_bytes: int | None = None) -> I
     import ray  # noqa: PLC0415  the environment must stand before
 
     if ray.is_initialized():
-        yield _budget_of_joined()
+        yield _budget_of_joined(accelerated=accelerated)
         return
     if address:
         check_answers(address)
@@ -63,7 +68,8 @@ def ray_session(address: str | None = None, store_bytes: int | None = None) -> I
             what = f"the Ray cluster at {address} cannot be joined" if address else "Ray cannot be started here"
             raise ConnectionError(f"{what}: {str(error).splitlines()[0] if str(error) else error!r}") from error
         try:
-            yield _budget_of_joined() if address else budget_for(machine)
+            used = machine if accelerated else replace(machine, gpus=0)
+            yield _budget_of_joined(accelerated=accelerated) if address else budget_for(used)
         except BaseException as error:
             # What an interrupt left half made in Ray's frames must go before Ray's end, which would start Ray anew.
             traceback.clear_frames(error.__traceback__)
@@ -116,6 +122,8 @@ def _options(machine: Machine, store_bytes: int, *, local: bool) -> dict[str, An
     if local:
         options |= {
             "num_cpus": machine.cpus,
+            # As counted for the budget: actors would wait for ever for one that Ray does not see.
+            "num_gpus": machine.gpus,
             "include_dashboard": False,
             "object_store_memory": store_bytes,
             # Ray would take what happens to be free, and never place an actor whose share of the machine is more.
@@ -124,11 +132,12 @@ def _options(machine: Machine, store_bytes: int, *, local: bool) -> dict[str, An
     return options
 
 
-def _budget_of_joined() -> Budget:
+def _budget_of_joined(*, accelerated: bool) -> Budget:
     """Divide what the session that runs has, which may be less than this machine or more."""
     import ray  # noqa: PLC0415  it runs already
 
-    return budget_for_nodes([machine_of(node["Resources"]) for node in ray.nodes() if node["Alive"]])
+    nodes = [machine_of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return budget_for_nodes(nodes if accelerated else [replace(node, gpus=0) for node in nodes])
 
 
 def machine_of(resources: Mapping[str, float]) -> Machine:

@@ -1,13 +1,17 @@
 """Regrowing one thumbnail file that left its archive: what it says of itself is enough."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from jobs.errors import InputError, UsageError
 from ops.codecs.base import Payload, Runtime
-from ops.codecs.names import AnyCodec, CodecError, parse_codec
+from ops.codecs.binding import misfit, reach
+from ops.codecs.learned import LearnedConfig
+from ops.codecs.names import AnyCodec, CodecError, codec_from, parse_codec
+from ops.here import device_here
 from ops.images import ImageError
 from ops.marks import MarkError, ReconstructionMark, ThumbnailMark, check_pixels, read_mark, write_reconstruction_mark
 from ops.pictures import Suffix, write_picture
@@ -15,12 +19,18 @@ from ops.stores import absolute, join, open_store
 from ops.stores.local import path_of
 from ops.stores.routing import check_named, scheme_of
 from ops.thumbnails import decode_thumbnail, open_picture
+from ops.weights.cache import folder
+from ops.weights.codec_files import all_in
 from pipelines.requests import check_quality
 
 SUFFIXES: dict[str, Suffix] = {
     "png": "png", "jpg": "jpg", "jpeg": "jpg", "webp": "webp", "tif": "tiff", "tiff": "tiff",
 }  # fmt: skip
 DEFAULT_QUALITY = 90
+_OTHERS = (
+    "it was made with settings that this name does not say, or by another version; regrow it from its archive, which "
+    "knows them all"
+)
 
 
 class Regrown(Struct, frozen=True, kw_only=True):
@@ -33,6 +43,7 @@ class Regrown(Struct, frozen=True, kw_only=True):
     picture_bytes: int
     codec: str
     generative: bool
+    untrained: bool = False
 
 
 def is_file(url: str) -> bool:
@@ -47,10 +58,13 @@ def is_file(url: str) -> bool:
     return True
 
 
-def regrow_alone(thumbnail: str, destination: str, suffix: Suffix | None, quality: int | None) -> Regrown:
+def regrow_alone(
+    thumbnail: str, destination: str, suffix: Suffix | None, quality: int | None, *, weights: Sequence[str] = ()
+) -> Regrown:
     """Regrow a thumbnail file into a picture that is not there yet.
 
-    `destination` is a file, whose suffix says the format, or a folder, in which it becomes `<name>.<suffix>`.
+    `destination` is a file, whose suffix says the format, or a folder, in which it becomes `<name>.<suffix>`. `weights`
+    are files or folders that may hold those of its codec.
     Raises InputError for a thumbnail that is none, was resaved with loss, or needs another codec; UsageError where the
     destination and the format disagree.
     """
@@ -61,14 +75,19 @@ def regrow_alone(thumbnail: str, destination: str, suffix: Suffix | None, qualit
         raise InputError(f"{url} is there already and is never overwritten: name another file")
     encoded = open_store(source).read(source)
     try:
-        mark, picture = _regrow(source.rpartition("/")[2], encoded, suffix, quality)
+        mark = read_mark(encoded)
+        check_pixels(mark, decode_thumbnail(encoded))
+        codec, untrained = _codec_of(mark, weights)
+        grown = codec.load(reach(Runtime(device=device_here(codec)), weights)).decode([_payload(encoded, mark)])[0]
+        xmp = write_reconstruction_mark(_mark(source.rpartition("/")[2], encoded, mark, codec))
+        picture = write_picture(grown, None, suffix, xmp, quality=quality or DEFAULT_QUALITY)
     except (MarkError, ImageError) as error:
         raise InputError(f"{thumbnail}: {error}") from error
     if not open_store(url).put_new(url, picture):
         raise InputError(f"{url} is there already and is never overwritten: name another file")
     return Regrown(
         thumbnail=source, picture=url, width=mark.width, height=mark.height, picture_bytes=len(picture),
-        codec=mark.codec, generative=parse_codec(mark.codec).generative,
+        codec=mark.codec, generative=codec.generative, untrained=untrained,
     )  # fmt: skip
 
 
@@ -89,29 +108,42 @@ def picture_place(thumbnail: str, destination: str, suffix: Suffix | None) -> tu
     return url, named
 
 
-def _regrow(key: str, encoded: bytes, suffix: Suffix, quality: int | None) -> tuple[ThumbnailMark, bytes]:
-    mark = read_mark(encoded)
-    codec = _codec_of(mark)
-    check_pixels(mark, decode_thumbnail(encoded))
-    media_type = str(open_picture(encoded).get_format_mimetype())
-    pixels = codec.load(Runtime()).decode([Payload(encoded, media_type, mark.width, mark.height)])[0]
-    made = ReconstructionMark(
+def _payload(encoded: bytes, mark: ThumbnailMark) -> Payload:
+    return Payload(encoded, str(open_picture(encoded).get_format_mimetype()), mark.width, mark.height)
+
+
+def _mark(key: str, encoded: bytes, mark: ThumbnailMark, codec: AnyCodec) -> ReconstructionMark:
+    return ReconstructionMark(
         archive="", key=key, thumbnail=hashlib.sha256(encoded).hexdigest(), codec=mark.codec, digest=mark.digest,
         generative=codec.generative, derived_from={"width": str(mark.width), "height": str(mark.height)},
     )  # fmt: skip
-    xmp = write_reconstruction_mark(made)
-    return mark, write_picture(pixels, None, suffix, xmp, quality=quality or DEFAULT_QUALITY)
 
 
-def _codec_of(mark: ThumbnailMark) -> AnyCodec:
+def _codec_of(mark: ThumbnailMark, weights: Sequence[str]) -> tuple[AnyCodec, bool]:
+    """Return the codec of a thumbnail, and whether its weights are untrained."""
     try:
         codec = parse_codec(mark.codec)
     except CodecError as error:
         raise MarkError(f"made with a codec that this regrow has not: {error}; use a newer regrow") from error
+    if isinstance(codec, LearnedConfig):
+        return _learned(codec, mark, weights)
     if codec.digest() != mark.digest:
         raise MarkError(
-            f"made with {mark.codec} of digest {mark.digest[:12]}, and this regrow's has {codec.digest()[:12]}: it was "
-            "made with settings that this name does not say, or by another version; regrow it from its archive, which "
-            "knows them all"
+            f"made with {mark.codec} of digest {mark.digest[:12]}, and this regrow's has {codec.digest()[:12]}: "
+            f"{_OTHERS}"
         )
-    return codec
+    return codec, False
+
+
+def _learned(codec: LearnedConfig, mark: ThumbnailMark, weights: Sequence[str]) -> tuple[AnyCodec, bool]:
+    """Return a codec with those of the weights at hand whose digest the thumbnail carries."""
+    for found in all_in(weights):
+        if not misfit(codec, found):
+            bound = codec.bound(found.digest, found.settings)
+            if bound.digest() == mark.digest:
+                return codec_from(bound), not found.trained
+    places = ", ".join(map(absolute, [*weights, folder()]))
+    raise MarkError(
+        f"made with {mark.codec} of digest {mark.digest[:12]}, whose weights are not in {places}: name their file with "
+        f"--weights; or {_OTHERS}"
+    )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import ops
-from jobs.commands import archiving, evaluating, looking, reconstructing, weights
+from jobs.commands import archiving, checking, evaluating, looking, reconstructing, weights
 from jobs.commands.options import EVERY_DAY, MORE, example
 from jobs.errors import WRONG_USE, closed_pipe, tell
 
@@ -31,6 +31,7 @@ for _panel, _command, _example in (
     (MORE, looking.failures, "regrow failures photos.regrow"),
     (MORE, archiving.retry, "regrow retry photos.regrow --code unreadable"),
     (MORE, archiving.seal, "regrow seal photos.regrow"),
+    (MORE, checking.selftest, "regrow selftest photos.regrow"),
     (MORE, evaluating.compare, "regrow compare evaluations/regrow-1f6a0c2d evaluations/regrow-98d1b04e"),
 ):
     app.command(epilog=example(_example), rich_help_panel=_panel)(_command)

@@ -32,7 +32,7 @@ def write_page(archive: Archive, pictures: Path, page: Path, suffix: str) -> Pat
     totals = archive.seal.totals
     content = render_page(
         title=f"{archive.location.url.rsplit('/', 1)[-1]}: originals, thumbnails, reconstructions",
-        codec=archive.document.codec_name,
+        codec=archive.document.codec_name + (" (UNTRAINED weights: noise)" if archive.document.untrained else ""),
         generative=archive.document.generative,
         images=images,
         totals=PageTotals(

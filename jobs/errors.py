@@ -10,7 +10,7 @@ FAILED, WRONG_USE = 1, 2
 # The status of a program that a closed pipe ended, as shells report it.
 CLOSED_PIPE = 141
 # Packages that not everybody installs, and the extra that brings them.
-EXTRAS = {"ray": "ray", "torch": "codecs", "safetensors": "codecs"}
+EXTRAS = {"ray": "ray", "torch": "codecs", "safetensors": "codecs", "diffusers": "codecs"}
 
 
 class UsageError(Exception):
@@ -56,6 +56,7 @@ def _status(error: BaseException) -> int | None:
         return FAILED
     from ops.archive.layout import ArchiveError, SettingError  # noqa: PLC0415
     from ops.archive.where import WhereError  # noqa: PLC0415
+    from ops.codecs.learned import MisfitWeights  # noqa: PLC0415
     from ops.codecs.names import CodecError  # noqa: PLC0415
     from ops.images import ImageError  # noqa: PLC0415
     from ops.marks import MarkError  # noqa: PLC0415
@@ -64,7 +65,7 @@ def _status(error: BaseException) -> int | None:
     from ops.stores.routing import PathError  # noqa: PLC0415
     from ops.weights import UnknownWeights, WeightsError  # noqa: PLC0415
 
-    if isinstance(error, CodecError | WhereError | SettingError | PathError | UnknownWeights):
+    if isinstance(error, CodecError | MisfitWeights | WhereError | SettingError | PathError | UnknownWeights):
         return WRONG_USE
     failed = (ArchiveError, SourceError, MarkError, ImageError, Unavailable, WeightsError)
     if isinstance(error, failed) or _is_of_s3(error):

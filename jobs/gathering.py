@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +16,18 @@ from ops.archive.layout import ArchiveError
 from ops.archive.reading import Archive
 from ops.archive.rows import OK, ImageRow
 from ops.candidates import Made, Maker
-from ops.codecs.base import Runtime
+from ops.codecs.base import Codec, Runtime
+from ops.codecs.binding import reach
 from ops.codecs.names import codec_from
+from ops.codecs.parameters import Parameters, count_parameters
 from ops.decoding import decode
 from ops.encoding import limits_of
 from ops.evaluation.document import EvaluationDocument
 from ops.evaluation.features import SetScore, set_scores
 from ops.evaluation.plan import EvaluationPlan, Pair, find_pairs
-from ops.evaluation.scores import finished_works, mean_error_maps, read_scores
+from ops.evaluation.scores import finished_works, mean_error_maps, read_all_scores
+from ops.evaluation.tiles import read_tiles
+from ops.here import device_here
 from ops.images import ImageError, Pixels
 from ops.metrics.base import MetricConfig, SetMetricConfig
 from ops.metrics.distances import DistanceConfig
@@ -41,14 +45,16 @@ SEED = 0
 
 def gather(evaluated: Evaluated, *, gallery: bool = True) -> Findings:
     """Return the findings of an evaluation. Its gallery is made anew from the references, where they still are."""
-    url, document, plan = evaluated
+    url, document, plan = evaluated.url, evaluated.document, evaluated.plan
     candidates = [candidate.name for candidate in document.judging.candidates]
     metrics = document.judging.protocol.metrics
-    table = read_scores(url, [metric.column for metric in metrics], candidates)
-    shown, timings = _pictures(document, plan, url, table) if gallery else ([], [])
+    scores = read_all_scores(url, [metric.column for metric in metrics], candidates)
+    shown, timings = _pictures(evaluated, scores.table) if gallery else ([], [])
     findings = Findings(
-        url=url, document=document, plan=plan, table=table, sets=_sets(url, metrics, candidates),
-        gallery=shown, timings=timings, error_maps=mean_error_maps(url),
+        url=url, document=document, plan=plan, table=scores.table, sets=_sets(url, metrics, candidates),
+        gallery=shown, timings=timings, error_maps=mean_error_maps(url, scores.older), stacks=dict(scores.stacks),
+        tiles=read_tiles(url, document.judging.settings_of_codecs(), scores.older) if gallery else {},
+        parameters=_parameters(document) if gallery else {},
     )  # fmt: skip
     archive = _archive(document) if gallery else None
     if archive is None or document.selection:
@@ -58,6 +64,11 @@ def gather(evaluated: Evaluated, *, gallery: bool = True) -> Findings:
     return replace(
         findings, archive_bytes=held, archive_pixels=seal.totals.pixels, escrow_bytes=escrow_bytes(archive.location)
     )
+
+
+def _parameters(document: EvaluationDocument) -> dict[str, Parameters]:
+    counted = {name: count_parameters(codec_from(one)) for name, one in document.judging.settings_of_codecs().items()}
+    return {name: one for name, one in counted.items() if one is not None}
 
 
 def _archive(document: EvaluationDocument) -> Archive | None:
@@ -85,13 +96,25 @@ def _sets(url: str, metrics: Sequence[MetricConfig], candidates: Sequence[str]) 
     return found if together else {}
 
 
-def _choose(table: pa.Table, document: EvaluationDocument) -> dict[str, str]:
+def _device(document: EvaluationDocument) -> str:
+    """Return on what this machine regrows for a report."""
+    devices = {device_here(codec_from(settings)) for settings in document.judging.codecs}
+    return max(devices, default="cpu")
+
+
+def _shown_pixels(document: EvaluationDocument) -> int:
+    """Return the largest image to show: a full network takes minutes a megapixel where there is no accelerator."""
+    slowest = max((codec_from(settings).seconds_per_megapixel.up for settings in document.judging.codecs), default=0.0)
+    return int(SHOWN_PIXELS / (1 + slowest / 20)) if _device(document) == "cpu" else SHOWN_PIXELS
+
+
+def _choose(table: pa.Table, document: EvaluationDocument, most_pixels: int) -> dict[str, str]:
     """Return the keys to show, and why: worst and best of the first codec, and some drawn by lot."""
     judging = document.judging
     codec = judging.candidates[0].name
     rows = table.filter(pc.and_(pc.equal(table["candidate"], codec), pc.equal(table["status"], OK)))
     pixels = pc.multiply(rows["width"].cast(pa.int64()), rows["height"].cast(pa.int64()))
-    rows = rows.filter(pc.less_equal(pixels, SHOWN_PIXELS))
+    rows = rows.filter(pc.less_equal(pixels, most_pixels))
     metrics = [metric for metric in judging.protocol.metrics if not isinstance(metric, SetMetricConfig)]
     perceptual = [metric for metric in metrics if not metric.higher_is_better and metric.verified]
     chosen: dict[str, str] = {}
@@ -107,14 +130,14 @@ def _choose(table: pa.Table, document: EvaluationDocument) -> dict[str, str]:
     return chosen | dict.fromkeys(sorted(drawn), "drawn by lot")
 
 
-def _pictures(
-    document: EvaluationDocument, plan: EvaluationPlan, url: str, table: pa.Table
-) -> tuple[list[GalleryImage], list[Timing]]:
-    chosen = _choose(table, document)
+def _pictures(evaluated: Evaluated, table: pa.Table) -> tuple[list[GalleryImage], list[Timing]]:
+    url, document, plan = evaluated.url, evaluated.document, evaluated.plan
+    chosen = _choose(table, document, _shown_pixels(document))
     gallery: list[GalleryImage] = []
     shown = [candidate for candidate in document.judging.candidates if candidate.kind != "rate"]
-    maker = Maker(replace(document.judging, candidates=shown), Runtime())
-    clock = _Clock(document)
+    runtime = reach(Runtime(device=_device(document)), evaluated.weights)
+    maker = Maker(replace(document.judging, candidates=shown), runtime)
+    clock = _Clock(maker.codecs)
     for key, reference, kept in _references(document, plan, url, list(chosen)):
         made = maker.make(reference, None if kept is None else kept_of(kept), _settings(table, key))
         clock.time(reference)
@@ -177,10 +200,9 @@ def _references(
 class _Clock:
     """Takes the time of each codec, one image at a time, on one thread of this machine."""
 
-    def __init__(self, document: EvaluationDocument) -> None:
-        configs = [codec_from(settings) for settings in document.judging.codecs]
-        self._codecs = {config.spelling(): config.load(Runtime()) for config in configs}
-        self._seconds = {name: [0.0, 0.0] for name in self._codecs}
+    def __init__(self, codecs: Mapping[str, Codec]) -> None:
+        self._codecs = codecs
+        self._seconds = {name: [0.0, 0.0] for name in codecs}
         self._num_images = 0
         self._megapixels = 0.0
 

@@ -6,8 +6,9 @@ from typing import Any
 from msgspec import Struct
 
 from jobs.output import write_facts, write_lines, write_table
-from jobs.words import count, failure_words, megapixels, percent, size_words
+from jobs.words import count, failure_words, kind_words, megapixels, percent, size_words
 from ops.archive.catalog import Totals
+from ops.archive.escrowed_weights import WeightsRecord, read_record
 from ops.archive.layout import ArchiveError, Location, locate, read_document
 from ops.archive.parts import finished_parts
 from ops.archive.plan import Plan, read_plan
@@ -69,6 +70,8 @@ class Info(Struct, frozen=True, kw_only=True):
     catalog: Bytes | None = None
     whole: Bytes | None = None
     escrow_bytes: int = 0
+    weights: WeightsRecord | None = None
+    untrained: bool = False
 
 
 def read_info(url: str) -> Info:
@@ -91,6 +94,8 @@ def read_info(url: str) -> Info:
         generations=_generations(location, seal),
         unfinished=_unfinished(location, plan),
         escrow_bytes=escrow_bytes(location),
+        weights=read_record(location),
+        untrained=document.untrained,
         **(_sizes(seal) if seal else {}),
     )
 
@@ -102,13 +107,10 @@ def escrow_bytes(location: Location) -> int:
 
 def write_info(info: Info) -> None:
     """Write it for people."""
-    kind = (
-        "generative: fine detail of reconstructions is invented"
-        if info.generative
-        else "not generative: nothing is invented"
-    )
+    kind = kind_words(generative=info.generative, untrained=info.untrained)
     write_lines([info.archive])
     facts = [("codec", f"{info.codec}, {kind}"), ("digest", info.codec_digest), ("made by", info.made_by)]
+    facts += _weights_facts(info)
     if info.totals:
         facts += _total_facts(info.totals)
     write_facts(facts)
@@ -118,6 +120,15 @@ def write_info(info: Info) -> None:
     if len(info.generations) > 1 or any(one.notes for one in info.generations):
         write_lines(["", *_generation_lines(info.generations)])
     _write_unfinished(info)
+
+
+def _weights_facts(info: Info) -> list[tuple[str, str]]:
+    """Return what runs in the codec, under which licence, and whether it is in the archive."""
+    weights = info.weights
+    if weights is None:
+        return []
+    kept = "in the archive" if weights.file else "not in the archive, which names them by their digest"
+    return [("weights", f"{size_words(weights.size_bytes)}, {kept}; licence: {weights.licence}")]
 
 
 def _total_facts(totals: Totals) -> list[tuple[str, str]]:

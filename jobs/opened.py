@@ -10,8 +10,10 @@ from PIL import Image as Pictures
 from jobs.page import PageThumbnail, contact_sheet, size_words
 from ops.archive import reading
 from ops.archive.escrow import codec_of
+from ops.archive.escrowed_weights import archived_weights, places_of
 from ops.archive.rows import OK, ImageRow
 from ops.codecs.base import Codec, Runtime
+from ops.codecs.binding import reach
 from ops.looking import browser_picture, nearest_keys, regrow_image
 from ops.thumbnails import decode_thumbnail
 
@@ -145,7 +147,10 @@ class Archive:
     def codec(self) -> Codec:
         """The codec that the archive was made with, loaded once. Raises ArchiveError where this regrow's is another."""
         if self._codec is None:
-            self._codec = codec_of(self.reader.document, self.reader.location.url).load(self._runtime)
+            location = self.reader.location
+            config = codec_of(self.reader.document, location.url)
+            archived_weights(config, location, self._runtime.weights)
+            self._codec = config.load(reach(self._runtime, places_of(location, self._runtime.weights)))
         return self._codec
 
     def select(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from jobs.tally import Tally
 from jobs.words import count, duration, plain, size_words
-from pipelines.events import Event, Planned, Receipt, Sealed, Sealing, Started
+from pipelines.events import Event, Noted, Planned, Receipt, Sealed, Sealing, Started
 
 SECONDS_BETWEEN_LINES = 30.0
 # Below these widths a bar, then the speed, would be cut off.
@@ -46,6 +46,8 @@ class Watch:
                 self._planned(event)
             case Started():
                 self._started(event)
+            case Noted():
+                self.say(event.line)
             case Receipt():
                 self._moved()
             case Sealing():

@@ -5,8 +5,10 @@ from rich.console import Console
 
 from jobs.errors import InputError
 from jobs.half_blocks import draw
-from jobs.words import megapixels, percent, size_words
+from jobs.tile_words import timestep_lines
+from jobs.words import kind_words, megapixels, percent, size_words
 from ops.archive.reading import Archive, CatalogRow
+from ops.codecs.tile_facts import read_facts
 from ops.looking import nearest_keys
 from ops.stores import absolute, open_store
 from ops.stores.routing import check_named
@@ -39,12 +41,15 @@ class Facts(Struct, frozen=True, kw_only=True):
     alpha_bytes: int
     bits_per_pixel: float | None
     choices: list[str]
+    untrained: bool = False
+    predicted_timesteps: list[list[float]] | None = None
+    latent_errors: list[list[float]] | None = None
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the facts for people."""
         if self.width is None or self.height is None or self.thumbnail_bytes is None:
             return [("key", self.key), ("failed", f"{self.status}: {self.message}"), ("source", self.uri)]
-        kind = "generative: fine detail of what it regrows is invented" if self.generative else "not generative"
+        kind = kind_words(generative=self.generative, untrained=self.untrained)
         size = f"{self.width} x {self.height}, {megapixels(self.width * self.height)}"
         depth = f", {self.bit_depth} bit" if self.bit_depth else ""
         kept = f"{self.media_type}, {size_words(self.thumbnail_bytes)}"
@@ -56,6 +61,8 @@ class Facts(Struct, frozen=True, kw_only=True):
             ("thumbnail", f"{kept}, {share} of the source, {self.bits_per_pixel:.4f} bits per pixel"),
             ("codec", f"{self.codec}, {kind}"),
         ]
+        if self.predicted_timesteps is not None and self.latent_errors is not None:
+            lines += timestep_lines(self.predicted_timesteps, self.latent_errors, untrained=self.untrained)
         if self.alpha_bytes:
             lines.append(("alpha", size_words(self.alpha_bytes)))
         return lines + [("choice", choice) for choice in self.choices]
@@ -74,14 +81,18 @@ def find(archive: Archive, key: str) -> CatalogRow:
 def facts_of(archive: Archive, row: CatalogRow) -> Facts:
     """Return what is kept of an image."""
     kept, good = archive.facts(row), row.length is not None
+    tiles = read_facts(kept.extras)
     pixels = (row.width or 0) * (row.height or 0)
     return Facts(
         key=row.key, status=row.status, message=kept.message, generation=row.generation, width=row.width,
         height=row.height, format=row.format, mode=kept.mode, bit_depth=kept.bit_depth, source_bytes=row.source_bytes,
         source_sha256=kept.source_sha256, uri=kept.uri, codec=archive.document.codec_name,
-        generative=archive.document.generative, media_type=row.media_type, thumbnail_bytes=row.length,
+        generative=archive.document.generative, untrained=archive.document.untrained,
+        media_type=row.media_type, thumbnail_bytes=row.length,
         thumbnail_sha256=row.sha256, alpha_bytes=row.alpha_bytes, choices=kept.choices,
         bits_per_pixel=8 * (row.length or 0) / pixels if good and pixels else None,
+        predicted_timesteps=tiles.timestep_map().tolist() if tiles else None,
+        latent_errors=tiles.error_map().tolist() if tiles else None,
     )  # fmt: skip
 
 

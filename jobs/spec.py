@@ -80,6 +80,8 @@ def _request(found: Fields, folder: str) -> AnyRequest:
     for name in _PATHS:
         if values.get(name) is not None:
             values[name] = _placed(values[name], folder)
+    if "weights" in values:
+        values["weights"] = tuple(_placed(place, folder) for place in values["weights"])
     if "reading" in values:
         values["reading"] = reading_for(values["target" if kind == "evaluate" else "archive"], values["reading"] or {})
     if values.get("data_set"):
@@ -135,7 +137,7 @@ def _allowed(kind: inspect.Type) -> str:
             return _listed([str(value) for value in values])
         case inspect.EnumType(cls=cls):
             return _listed([str(member.value) for member in cls])
-        case inspect.ListType(item_type=one):
+        case inspect.ListType(item_type=one) | inspect.VarTupleType(item_type=one):
             return f"a list of: {_allowed(one)}"
         case inspect.StructType(fields=fields):
             return f"a mapping with {', '.join(field.name for field in fields)}"

@@ -2,7 +2,7 @@
 
 from jobs.page import size_words
 
-__all__ = ["count", "duration", "failure_words", "megapixels", "percent", "plain", "size_words"]
+__all__ = ["count", "duration", "failure_words", "kind_words", "megapixels", "percent", "plain", "size_words"]
 
 # What a key may hold and a terminal would obey: shown as Unicode's pictures of them instead.
 _CONTROLS = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
@@ -26,6 +26,13 @@ def megapixels(pixels: int) -> str:
 def percent(part: float, whole: float) -> str:
     """Return a share with three digits that mean something."""
     return f"{100 * part / whole:.3g} %" if whole else "-"
+
+
+def kind_words(*, generative: bool, untrained: bool = False) -> str:
+    """Return what must be known of a codec wherever it is named."""
+    if untrained:
+        return "UNTRAINED weights: what it regrows is noise"
+    return "generative: fine detail of what it regrows is invented" if generative else "not generative"
 
 
 def duration(seconds: float) -> str:

@@ -8,12 +8,12 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from ops.baselines import Baseline, Fit
-from ops.codecs.base import Codec, Payload, Runtime, refusal
+from ops.codecs.base import Codec, Payload, Runtime, is_broken_device, refusal
 from ops.codecs.names import AnyCodec, codec_from
 from ops.codecs.resampling import shrink
 from ops.evaluation.document import Candidate, Judging
 from ops.evaluation.scores import ScoreStatus
-from ops.images import Failure, ImageError, Pixels
+from ops.images import Failure, Pixels
 from ops.marks import MarkError
 from ops.metrics.psnr import psnr
 from ops.thumbnails import decode_thumbnail
@@ -47,10 +47,15 @@ class Maker:
     def __init__(self, judging: Judging, runtime: Runtime) -> None:
         self._judging = judging
         self._codecs: dict[str, tuple[AnyCodec, Codec]] = {}
-        for settings in judging.codecs:
+        for name, settings in judging.settings_of_codecs().items():
             config = codec_from(settings)
-            self._codecs[config.spelling()] = (config, config.load(runtime))
+            self._codecs[name] = (config, config.load(runtime))
         self._device = threading.Lock()
+
+    @property
+    def codecs(self) -> dict[str, Codec]:
+        """Return the codecs under test by the names of their candidates."""
+        return {name: codec for name, (_, codec) in self._codecs.items()}
 
     def make(
         self, reference: Pixels, kept: Kept | None = None, settings: Mapping[str, str] | None = None
@@ -89,7 +94,7 @@ class Maker:
             with nullcontext() if codec.concurrent else self._device:
                 payload = codec.encode([reference])[0] if kept is None else kept.payload
         except Exception as error:
-            if not codec.concurrent:
+            if is_broken_device(error):
                 raise
             payload = refusal(error)
         if isinstance(payload, Failure):
@@ -100,8 +105,10 @@ class Maker:
             with nullcontext() if codec.concurrent else self._device:
                 made.pixels = codec.decode([payload])[0]
             made.thumbnail_psnr = _thumbnail_psnr(reference, payload, config)
-        except (ImageError, MarkError) as error:
-            message = error.failure.message if isinstance(error, ImageError) else str(error)
+        except Exception as error:  # whatever a codec's libraries raise over one image ends no run
+            if is_broken_device(error):
+                raise
+            message = str(error) if isinstance(error, MarkError) else refusal(error, "regrow").message
             made.status, made.message = ScoreStatus.NOT_REGROWN, message
         return made
 

@@ -13,11 +13,11 @@ from msgspec import Struct
 
 from ops.ahead import Ahead
 from ops.archive.attempts import Attempt
-from ops.archive.layout import Reading
+from ops.archive.layout import ArchiveError, Reading
 from ops.archive.plan import Chunk
 from ops.archive.rows import ImageRow
 from ops.careful import decode_apart
-from ops.codecs.base import Codec, Payload, Runtime, refusal
+from ops.codecs.base import Codec, Payload, Runtime, is_broken_device, refusal
 from ops.decoding import Decoded, Limits, decode, probe
 from ops.images import Failure, FailureCode, ImageError, Pixels
 from ops.large import alone_if
@@ -155,13 +155,22 @@ class ChunkEncoder:
             alpha = None if decoded.alpha is None else encode_plane(decoded.alpha)
         except Exception as error:
             # Of any library below a codec; but a device that is broken must not fail every image that comes after.
-            if not self._codec.concurrent:
-                raise
+            if is_broken_device(error):
+                raise broken_over(entry.key, error) from error
             payload = refusal(error)
         encoded = Encoded(payload, facts, alpha)
         if self._aside and not isinstance(payload, Failure):
             encoded.aside = self._aside(entry.key, content, decoded.pixels, payload, alpha)
         return encoded
+
+
+def broken_over(key: str, error: Exception) -> ArchiveError:
+    """Return what ends a run whose device failed, with the image that it had in hand."""
+    said = " ".join(str(error).split())
+    return ArchiveError(
+        f"the device failed over {key!r} ({said}); what is done is kept: look at the device, and run the same command "
+        "again"
+    )
 
 
 def _add_aside(asides: list[Aside] | None, result: Encoded) -> None:

@@ -3,16 +3,15 @@
 import hashlib
 import math
 import sys
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from typing import NamedTuple, cast
 
 import numpy as np
 
 from ops.candidates import Kept, Made, Maker
 from ops.codecs.base import Runtime
+from ops.codecs.tile_facts import EXTRA
 from ops.evaluation.document import REFERENCE, Judging, cut_border
 from ops.evaluation.features import FeatureRow, put_features
 from ops.evaluation.scores import ScoreRow, ScoreStatus, put_scores
@@ -41,6 +40,8 @@ class Judged(NamedTuple):
 class Judge:
     """Judges image after image by one protocol. May be called by several threads at once; each takes one image.
 
+    Metrics of pixels run beside one another; networks on a GPU take turns (ops.networks.exact).
+
     `shares` says which share of the patches of each size is drawn for metrics of the whole set; all without it.
     """
 
@@ -57,8 +58,6 @@ class Judge:
             for config, one in loaded
             if isinstance(config, SetMetricConfig) and isinstance(one, SetMetric)
         ]
-        # A GPU is shared by all threads, and has room for one image's features.
-        self._device = nullcontext() if runtime.device == "cpu" else threading.Lock()
 
     def judge(self, key: str, reference: Pixels, encoded: bytes, kept: Kept | None = None) -> Judged:
         """Return the scores of an image whose reference is decoded; `encoded` is that reference's file.
@@ -77,9 +76,8 @@ class Judge:
         border = self._judging.protocol.border
         inner = cut_border(reference, border)
         cut = [(row, cut_border(pixels, border)) for row, pixels in good]
-        with self._device:
-            self._score(inner, cut)
-            features = list(self._features(key, inner, cut)) if self._sets else []
+        self._score(inner, cut)
+        features = list(self._features(key, inner, cut)) if self._sets else []
         return Judged(rows, features)
 
     def _row(self, key: str, reference: Pixels, encoded: bytes, made: Made) -> ScoreRow:
@@ -88,7 +86,7 @@ class Judge:
             key=key, candidate=made.candidate, status=str(made.status), message=made.message, width=width,
             height=height, reference_sha256=hashlib.sha256(encoded).hexdigest(), reference_bytes=len(encoded),
             num_bytes=made.num_bytes, beside_bytes=made.beside_bytes, settings=made.settings, larger=made.larger,
-            thumbnail_psnr=made.thumbnail_psnr,
+            thumbnail_psnr=made.thumbnail_psnr, tiles=made.payload.extras.get(EXTRA) if made.payload else None,
         )  # fmt: skip
 
     def _score(self, reference: Pixels, cut: Sequence[tuple[ScoreRow, Pixels]]) -> None:

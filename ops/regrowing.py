@@ -10,7 +10,8 @@ from PIL import ImageColor
 from ops.ahead import Ahead
 from ops.archive.rows import ImageRow
 from ops.capture import capture_facts
-from ops.codecs.base import Codec, Payload, Runtime
+from ops.codecs.base import Codec, Payload, Runtime, is_broken_device, refusal
+from ops.encoding import broken_over
 from ops.images import Failure, FailureCode, ImageError, Pixels
 from ops.large import alone_if
 from ops.marks import MarkError, ReconstructionMark, write_reconstruction_mark
@@ -18,6 +19,8 @@ from ops.pictures import Suffix, write_picture
 from ops.thumbnails import Plane, decode_plane
 
 DEFAULT_QUALITY = 90
+# Tiles of small images share a device's passes; what a large one has fills them by itself.
+BATCH_IMAGES, BATCH_PIXELS = 16, 8_000_000
 
 
 class PictureStyle(Struct, frozen=True, kw_only=True):
@@ -52,21 +55,34 @@ class Regrower:
             given = ((row, _pixels(row)) for row in rows)
             yield from self._ahead.in_order(self._regrow, given)
             return
-        grown = (((row, self._grow(row)), _pixels(row)) for row in rows)
-        yield from self._ahead.in_order(self._write, grown)
+        grown = (one for batch in _batches(rows) for one in zip(batch, self._grow_all(batch), strict=True))
+        yield from self._ahead.in_order(self._write, ((one, _pixels(one[0])) for one in grown))
 
     def _regrow(self, row: ImageRow) -> bytes | Failure:
         with alone_if(large=_pixels(row) > self._runtime.large_pixels):
             return self._write((row, self._grow(row)))
 
+    def _grow_all(self, rows: Sequence[ImageRow]) -> Sequence[Pixels | Failure]:
+        """Return what a device makes of some rows in one call, or, where it raised, of each in a call of its own."""
+        if len(rows) > 1:
+            try:
+                with self._device:
+                    return self._codec.decode([payload_of(row) for row in rows])
+            except Exception as error:  # of one of them, who knows which
+                if is_broken_device(error):
+                    raise broken_over(rows[0].key, error) from error
+        return [self._grow(row) for row in rows]
+
     def _grow(self, row: ImageRow) -> Pixels | Failure:
         try:
             with nullcontext() if self._codec.concurrent else self._device:
                 return self._codec.decode([payload_of(row)])[0]
-        except ImageError as error:
-            return error.failure
         except MarkError as error:
             return Failure(FailureCode.CORRUPT, str(error))
+        except Exception as error:  # whatever a codec's libraries raise over one image ends no run
+            if is_broken_device(error):
+                raise broken_over(row.key, error) from error
+            return refusal(error, "regrow")
 
     def _write(self, grown: tuple[ImageRow, Pixels | Failure]) -> bytes | Failure:
         row, pixels = grown
@@ -112,6 +128,20 @@ def payload_of(row: ImageRow) -> Payload:
     if row.thumbnail is None or row.media_type is None or row.width is None or row.height is None:
         raise ImageError(FailureCode.CORRUPT, f"{row.key!r} has no thumbnail ({row.status}): see `regrow failures`")
     return Payload(row.thumbnail, row.media_type, row.width, row.height, row.extras)
+
+
+def _batches(rows: Sequence[ImageRow]) -> Iterator[list[ImageRow]]:
+    """Yield rows in groups for one call of a device each, in order; a large image is alone."""
+    held: list[ImageRow] = []
+    num_pixels = 0
+    for row in rows:
+        if held and (len(held) == BATCH_IMAGES or num_pixels + _pixels(row) > BATCH_PIXELS):
+            yield held
+            held, num_pixels = [], 0
+        held.append(row)
+        num_pixels += _pixels(row)
+    if held:
+        yield held
 
 
 def _alpha(row: ImageRow, pixels: Pixels) -> Plane | None:

@@ -134,13 +134,20 @@ def bootstrap_means(columns: Sequence[Numbers]) -> list[Interval | None]:
     """Return for each column of finite numbers the interval of its mean, or None below FEWEST numbers."""
     found: list[Interval | None] = [None] * len(columns)
     for num, places in _by_length(columns, FEWEST).items():
-        stacked, grids = _on_grid([columns[place] for place in places])
-        rng, rows = _random(), max(1, BLOCK // num)
-        sums = [_counts(rng, min(rows, RESAMPLES - start), num) @ stacked for start in range(0, RESAMPLES, rows)]
-        low, high = np.quantile(np.concatenate(sums), [0.025, 0.975], axis=0) * grids / num
+        sums = resampled_sums([columns[place] for place in places])
+        low, high = np.quantile(sums, [0.025, 0.975], axis=0) / num
         for place, *ends in zip(places, low.tolist(), high.tolist(), strict=True):
             found[place] = Interval(*ends)
     return found
+
+
+def resampled_sums(columns: Sequence[Numbers]) -> Numbers:
+    """Return the sum of each column over each resample of images, (RESAMPLES, columns); all are of one length."""
+    num = len(columns[0])
+    stacked, grids = _on_grid(columns)
+    rng, rows = _random(), max(1, BLOCK // num)
+    sums = [_counts(rng, min(rows, RESAMPLES - start), num) @ stacked for start in range(0, RESAMPLES, rows)]
+    return np.concatenate(sums) * grids
 
 
 def flip_probabilities(columns: Sequence[Numbers]) -> list[float | None]:

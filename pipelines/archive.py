@@ -2,7 +2,7 @@
 
 import secrets
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import chain, islice
 from time import monotonic
@@ -13,24 +13,25 @@ import pyarrow.compute as pc
 
 from clusters.session import ray_session
 from ops.archive import attempts
-from ops.archive.escrow import codec_of
+from ops.archive.escrowed_weights import places_of
 from ops.archive.layout import ArchiveDocument, ArchiveError, Location, create, locate, read_document
 from ops.archive.lease import driving
 from ops.archive.packs import Pack, PackOrder
 from ops.archive.parts import finished_parts
-from ops.archive.plan import CHUNK_IMAGES, Plan, read_index
+from ops.archive.plan import Plan, read_index
 from ops.archive.reading import Archive
 from ops.archive.seals import Seal, highest_seal, open_generation, seal_generation, sweep_leftovers, write_packs_here
 from ops.evaluation.plan import PIXELS_PER_BYTE
 from ops.stores import absolute, child_of, is_there
-from pipelines.deadline import judging_seconds, seconds_for
-from pipelines.documents import check_agrees, complete, proposed
+from pipelines.deadline import longest_seconds
+from pipelines.documents import CodecHere, check_agrees, codec_here, complete, proposed, settled
 from pipelines.encode import ArchiveTask, EncodeChunk, Scoring, fetch_chunk
 from pipelines.events import Listener, Planned, Sealed, Sealing, Started, nobody
 from pipelines.judgings import scoring_of
 from pipelines.outage import Outage
 from pipelines.packing import write_packs
 from pipelines.planning import NothingToDo, Target, failed_entries, plan_first, plan_growth, plan_retry
+from pipelines.preflight import is_due, preflight
 from pipelines.requests import ArchiveRequest, RetryRequest, SealRequest
 from pipelines.rows import read_receipt
 from pipelines.streaming import Stages, stream
@@ -47,9 +48,12 @@ class Run(NamedTuple):
 
     location: Location
     document: ArchiveDocument
+    here: CodecHere
     listen: Listener
     address: str | None
+    weights: Sequence[str] = ()
     scoring: Scoring | None = None
+    preflight: bool = False
 
 
 def archive(request: ArchiveRequest, listen: Listener = nobody) -> Seal | None:
@@ -62,14 +66,18 @@ def archive(request: ArchiveRequest, listen: Listener = nobody) -> Seal | None:
     source = absolute(request.source)
     if child_of(source, location.url) or child_of(location.url, source):
         raise ArchiveError(f"{location.url} and its source {source} lie in one another: name a destination elsewhere")
-    document = read_document(location)
-    check_agrees(document or proposed(location, request), request, location)
+    found = read_document(location)
+    request = settled(request, found)
+    if found is None:
+        document, here = proposed(location, request)
+    else:
+        check_agrees(found, request, location)
+        document, here = found, codec_here(found, location, request.weights)
     with driving(location) as location:
-        document = document or create(location, proposed(location, request))
+        document = found or create(location, document)
         check_agrees(document, request, location)
-        complete(location, document)
-        scoring = scoring_of(request.score, document, location) if request.score else None
-        run = Run(location, document, listen, request.address, scoring)
+        complete(location, document, here)
+        run = _run_of(request, location, document, here, listen)
         finished = _finish_begun(run, source, seal=request.seal)
         if finished and not request.seal:
             return None
@@ -82,6 +90,15 @@ def archive(request: ArchiveRequest, listen: Listener = nobody) -> Seal | None:
             return seal
         listen(Planned(plan, found_unfinished=False))
         return _work_through(run, plan, seal=request.seal)
+
+
+def _run_of(
+    request: ArchiveRequest | RetryRequest, location: Location, document: ArchiveDocument,
+    here: CodecHere, listen: Listener,
+) -> Run:  # fmt: skip
+    scoring = scoring_of(request.score, document, location) if request.score else None
+    wanted = isinstance(request, ArchiveRequest) and request.preflight
+    return Run(location, document, here, listen, request.address, request.weights, scoring, wanted)
 
 
 def _finish_begun(run: Run, source: str, *, seal: bool) -> bool:
@@ -117,8 +134,8 @@ def retry(request: RetryRequest, listen: Listener = nobody) -> Seal | None:
             wanted = f" with {', '.join(request.codes)}" if request.codes else ""
             raise NothingToDo(f"{location.url}: no image failed{wanted}")
         listen(Planned(plan, found))
-        scoring = scoring_of(request.score, opened.document, location) if request.score else None
-        return _work_through(Run(location, opened.document, listen, request.address, scoring), plan, seal=True)
+        here = codec_here(opened.document, location, request.weights)
+        return _work_through(_run_of(request, location, opened.document, here, listen), plan, seal=True)
 
 
 def seal_archive(request: SealRequest, listen: Listener = nobody) -> Seal:
@@ -156,6 +173,8 @@ def _work_through(run: Run, plan: Plan, *, seal: bool) -> Seal | None:
             num_done=plan.num_images - _sum(remaining["num_images"]),
         )
     )
+    if run.preflight and is_due(run.here.config, plan, remaining):
+        preflight(run.here, Target(location, run.document, None), plan, listen)
     if remaining.num_rows:
         _encode(run, plan, remaining)
     if not seal:
@@ -178,15 +197,15 @@ def _encode(run: Run, plan: Plan, remaining: pa.Table) -> None:
         run=secrets.token_hex(8),
         generation=plan.generation,
         plan_digest=plan.digest,
-        codec=codec_of(document, location.url),
+        codec=run.here.config,
         codec_digest=document.codec_digest,
         reading=document.reading,
         scoring=run.scoring,
+        weights=places_of(location, [absolute(place) for place in run.weights]),
     )
-    longest = seconds_for(CHUNK_IMAGES, _most(remaining["num_bytes"]), careful=True)
-    if run.scoring:
-        pixels = PIXELS_PER_BYTE * _most(remaining["num_bytes"])
-        longest += 2 * judging_seconds(run.scoring.judging, CHUNK_IMAGES, pixels)
+    run.here.let_go()
+    num_bytes, judging = _most(remaining["num_bytes"]), run.scoring.judging if run.scoring else None
+    longest = longest_seconds(run.here.config, judging, num_bytes, PIXELS_PER_BYTE * num_bytes)
     outage, look_at = Outage(plan.source), monotonic() + SECONDS_BETWEEN_LOOKS
     try:
         with (

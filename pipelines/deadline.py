@@ -6,10 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ops.archive.plan import CHUNK_IMAGES
+from ops.codecs.base import CodecConfig
+from ops.codecs.names import codec_from
 from ops.evaluation.document import Judging
 from ops.large import waited_seconds
 
 EXIT_STATUS = 86
+# A learned codec takes a whole pass of its networks for the smallest image.
+LEAST_PIXELS = 300_000
+# By how much an accelerator is faster than one core, at the very least.
+ACCELERATED = 20.0
 
 
 def seconds_for(num_images: int, num_bytes: int, *, pixels: int = 0, careful: bool) -> float:
@@ -21,9 +28,27 @@ def seconds_for(num_images: int, num_bytes: int, *, pixels: int = 0, careful: bo
     return seconds + 130 * num_images + num_bytes / 100_000 + pixels / 1_000_000 if careful else seconds
 
 
-def judging_seconds(judging: Judging, num_images: int, pixels: int) -> float:
+def codec_seconds(
+    codec: CodecConfig, num_images: int, pixels: int, device: str, *, down: bool = False, up: bool = False
+) -> float:
+    """Return how much longer a codec may take for so much, beyond what every image is given, to encode or decode it."""
+    pace = codec.seconds_per_megapixel
+    seconds = (pace.down * down + pace.up * up) * (pixels + LEAST_PIXELS * num_images) / 1e6
+    return seconds if device == "cpu" else seconds / ACCELERATED
+
+
+def judging_seconds(judging: Judging, num_images: int, pixels: int, device: str = "cpu") -> float:
     """Return how long judging so much may take: LPIPS and DISTS take ten seconds a megapixel on one processor."""
-    return 600 + (60.0 * num_images + 1e-4 * pixels) * (1 + len(judging.candidates))
+    codecs = [codec_from(settings) for settings in judging.codecs]
+    regrowing = sum(codec_seconds(codec, num_images, pixels, device, down=True, up=True) for codec in codecs)
+    return 600 + (60.0 * num_images + 1e-4 * pixels) * (1 + len(judging.candidates)) + regrowing
+
+
+def longest_seconds(codec: CodecConfig, judging: Judging | None, num_bytes: int, pixels: int) -> float:
+    """Return how long a run may go without a chunk of at most so much being done: tried with care, on one core."""
+    longest = seconds_for(CHUNK_IMAGES, num_bytes, careful=True)
+    longest += 2 * codec_seconds(codec, CHUNK_IMAGES, pixels, "cpu", down=True)
+    return longest + (2 * judging_seconds(judging, CHUNK_IMAGES, pixels) if judging else 0.0)
 
 
 @contextmanager

@@ -17,15 +17,17 @@ from ops.archive.ranges import read_footer
 from ops.archive.rows import OK, ImageRow
 from ops.candidates import Kept
 from ops.codecs.base import Payload, Runtime
+from ops.codecs.binding import reach
+from ops.codecs.learned import LearnedConfig
 from ops.codecs.names import AnyCodec
 from ops.encoding import ChunkEncoder, DoneAside, claimed_pixels, limits_of
 from ops.evaluation.document import Judging
 from ops.evaluation.scores import ScoreStatus
+from ops.here import device_words, stack_words
 from ops.images import Failure, Pixels
 from ops.judging import Judge, Judged, failed, judging_cost, put_judged
 from ops.sources import fetch
-from ops.stack import cpu, stack
-from pipelines.deadline import deadline, judging_seconds, seconds_for
+from pipelines.deadline import codec_seconds, deadline, judging_seconds, seconds_for
 from pipelines.events import Receipt
 from pipelines.rows import Row, fetched_row, read_fetched, receipt_row
 from pipelines.turns import Turns
@@ -52,6 +54,7 @@ class ArchiveTask(Struct, frozen=True, kw_only=True):
     codec_digest: str
     reading: Reading
     scoring: Scoring | None = None
+    weights: tuple[str, ...] = ()
 
 
 def fetch_chunk(row: Row, task: ArchiveTask) -> Row:
@@ -70,7 +73,8 @@ class EncodeChunk:
                 f"the regrow of this worker makes {task.codec.spelling()} with digest {found[:12]}, its driver's with "
                 f"{task.codec_digest[:12]}: install one version on every machine"
             )
-        self._task = task
+        runtime = reach(runtime, task.weights)
+        self._task, self._device = task, runtime.device
         self._turns = Turns()
         codec = task.codec.load(runtime)
         if task.scoring is None:
@@ -90,13 +94,14 @@ class EncodeChunk:
         return receipt_row(_receipt(chunk.id, len(chunk.entries), rows, time.monotonic() - started))
 
     def _encode(self, chunk: Chunk, fetched: list[bytes | Failure], attempt: Attempt) -> list[ImageRow]:
-        task, facts = self._task, part_facts(self._task, chunk.id)
+        task, facts = self._task, part_facts(self._task, chunk.id, self._device)
         judged: list[Judged] = []
         num_bytes = sum(len(content) for content in fetched if isinstance(content, bytes))
         pixels = sum(map(claimed_pixels, fetched))
         seconds = seconds_for(len(fetched), num_bytes, pixels=pixels, careful=attempt.careful)
+        seconds += codec_seconds(task.codec, len(fetched), pixels, self._device, down=True)
         if task.scoring:
-            seconds += judging_seconds(task.scoring.judging, len(fetched), pixels)
+            seconds += judging_seconds(task.scoring.judging, len(fetched), pixels, self._device)
         with deadline(seconds):
             if attempt.careful and _is_there(task.location, facts):
                 rows: list[ImageRow] = []  # another driver's, or ours whose worker died after it was put
@@ -137,14 +142,14 @@ def _judging(judging: Judging, runtime: Runtime) -> DoneAside:
     return aside
 
 
-def part_facts(task: ArchiveTask, chunk_id: str) -> PartFacts:
-    """Return what a part of this run says of itself."""
+def part_facts(task: ArchiveTask, chunk_id: str, device: str = "cpu") -> PartFacts:
+    """Return what a part of this run says of itself; `device` is the worker's, which only learned codecs use."""
     return PartFacts(
         chunk_id=chunk_id,
         plan_digest=task.plan_digest,
         codec_digest=task.codec_digest,
-        device=cpu(),
-        stack=stack(),
+        device=device_words(device if isinstance(task.codec, LearnedConfig) else "cpu"),
+        stack=stack_words(task.codec),
     )
 
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from clusters.session import ray_session
 from ops.archive import attempts
+from ops.archive.escrowed_weights import places_of
 from ops.archive.layout import ArchiveError, Location, locate, read_document
 from ops.archive.reading import Archive, catalog_rows
 from ops.archive.rows import OK
@@ -35,7 +36,7 @@ from ops.stores import absolute, join, open_store
 from pipelines.deadline import judging_seconds
 from pipelines.events import Listener, Started, nobody
 from pipelines.judge import JudgeTask, JudgeWork, fetch_work
-from pipelines.judgings import evaluation_url, patches_of, proposed, scoring_of, shares_of
+from pipelines.judgings import evaluation_url, patches_of, places_for, proposed, scoring_of, shares_of
 from pipelines.outage import Outage
 from pipelines.requests import ArchiveRequest, EvaluateRequest, RetryRequest
 from pipelines.rows import read_receipt
@@ -48,11 +49,15 @@ SPARE_SECONDS = 3600.0
 
 
 class Evaluated(NamedTuple):
-    """An evaluation that is complete: where it lies, what was asked, and its plan."""
+    """An evaluation that is complete: where it lies, what was asked, and its plan.
+
+    `weights` are where those of its codecs are looked for, once more for its report.
+    """
 
     url: str
     document: EvaluationDocument
     plan: EvaluationPlan
+    weights: tuple[str, ...] = ()
 
 
 def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
@@ -61,7 +66,7 @@ def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
     Raises ArchiveError or SourceError where the request cannot be met, before any work.
     """
     archive = Archive.open(request.target) if _is_archive(request.target) else None
-    document = proposed(request, archive)
+    document, weights = proposed(request, archive), places_for(request.weights, archive)
     url = evaluation_url(request, document, archive)
     plan = read_plan(url)
     if plan is not None:
@@ -82,14 +87,14 @@ def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
         task = JudgeTask(
             url=url, run=secrets.token_hex(8), judging=document.judging,
             location=archive.location if archive else None, version=archive.version if archive else "",
-            references_named=bool(document.references), shares=plan.shares,
+            references_named=bool(document.references), shares=plan.shares, weights=weights,
         )  # fmt: skip
         _judge(task, remaining, request, listen)
     # Marks of work under way; all of it is done.
     store = open_store(url)
     store.remove(stored.url for stored in store.walk(join(url, "attempts")))
     store.tidy(join(url, "attempts"))
-    return Evaluated(url, document, plan)
+    return Evaluated(url, document, plan, weights)
 
 
 def _write_plan(
@@ -118,7 +123,8 @@ def scored_at_archiving(request: ArchiveRequest | RetryRequest) -> Evaluated:
     document = read_document(location)
     if document is None or request.score is None:
         raise ArchiveError(f"{request.archive} is no archive, or no scores were asked for: use regrow evaluate")
-    return opened(scoring_of(request.score, document, location).url)
+    found = opened(scoring_of(request.score, document, location).url)
+    return found._replace(weights=places_of(location, [absolute(place) for place in request.weights]))
 
 
 def opened(url: str) -> Evaluated:

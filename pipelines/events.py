@@ -23,6 +23,12 @@ class Started(Struct, frozen=True):
     num_done: int
 
 
+class Noted(Struct, frozen=True):
+    """Something that a user should know, in a line."""
+
+    line: str
+
+
 class Receipt(Struct, frozen=True, kw_only=True):
     """One chunk is done. `seconds` are those of the actor alone."""
 
@@ -47,7 +53,7 @@ class Sealed(Struct, frozen=True):
     seal: Seal
 
 
-Event = Planned | Started | Receipt | Sealing | Sealed
+Event = Planned | Started | Noted | Receipt | Sealing | Sealed
 Listener = Callable[[Event], None]
 
 

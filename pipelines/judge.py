@@ -16,9 +16,10 @@ from ops.archive.reading import read_image_rows
 from ops.archive.rows import OK, ImageRow
 from ops.candidates import Kept
 from ops.careful import decode_apart
-from ops.codecs.base import Runtime
+from ops.codecs.base import Runtime, is_broken_device
+from ops.codecs.binding import reach
 from ops.decoding import decode
-from ops.encoding import CAREFUL_SECONDS, CAREFUL_SECONDS_PER_MEGAPIXEL, claimed_pixels, limits_of
+from ops.encoding import CAREFUL_SECONDS, CAREFUL_SECONDS_PER_MEGAPIXEL, broken_over, claimed_pixels, limits_of
 from ops.evaluation.document import Judging
 from ops.evaluation.plan import Pair, Work, read_work
 from ops.evaluation.scores import ScoreRow, ScoreStatus
@@ -50,6 +51,7 @@ class JudgeTask(Struct, frozen=True, kw_only=True):
     version: str = ""
     references_named: bool = False
     shares: dict[str, float] = {}
+    weights: tuple[str, ...] = ()
 
 
 def fetch_work(row: Row, task: JudgeTask) -> Row:
@@ -104,6 +106,7 @@ class JudgeWork:
     """Regrows, judges, and puts score rows and features."""
 
     def __init__(self, task: JudgeTask, runtime: Runtime) -> None:
+        runtime = reach(runtime, task.weights)
         self._task, self._runtime = task, runtime
         check_version(task.judging)
         self._judge = Judge(task.judging, runtime, task.shares)
@@ -119,7 +122,9 @@ class JudgeWork:
         work, keys, kept, encoded = read_judged(row)
         attempt = attempts.begin(Location(task.url), work, task.run)
         with self._turns.alone() if attempt.careful else self._turns.shared():
-            seconds = judging_seconds(task.judging, len(encoded), sum(map(claimed_pixels, encoded)))
+            seconds = judging_seconds(
+                task.judging, len(encoded), sum(map(claimed_pixels, encoded)), self._runtime.device
+            )
             with deadline(seconds):
                 judged = list(self._judged(keys, kept, encoded, attempt))
             rows = [row for one in judged for row in one.rows]
@@ -164,6 +169,8 @@ class JudgeWork:
             try:
                 return self._judge.judge(key, reference, encoded, None if kept is None else kept_of(kept))
             except Exception as error:
+                if is_broken_device(error):
+                    raise broken_over(key, error) from error
                 if not is_of_memory(error):
                     raise
                 return self._failed(key, ScoreStatus.NOT_JUDGED, f"no memory to judge {key}: give workers more")

@@ -6,10 +6,13 @@ import msgspec
 import pyarrow as pa
 
 from ops.archive.escrow import codec_of
+from ops.archive.escrowed_weights import archived_weights, places_of
 from ops.archive.layout import ArchiveDocument, ArchiveError, Location, Reading
 from ops.archive.reading import Archive
 from ops.baselines import Format, available_formats
 from ops.codecs.base import Runtime
+from ops.codecs.binding import bind_all, check_runs, refuse_untrained, weights_of
+from ops.codecs.labels import labels_of
 from ops.codecs.names import AnyCodec
 from ops.evaluation.document import Candidate, EvaluationDocument, Judging, create_evaluation, set_candidates
 from ops.evaluation.features import MOST_PATCHES
@@ -24,7 +27,7 @@ from pipelines.requests import EvaluateRequest, ScoreRequest
 
 def proposed(request: EvaluateRequest, archive: Archive | None) -> EvaluationDocument:
     """Return the document of the evaluation that a request asks for. Raises ArchiveError where it can judge nothing."""
-    codecs = _codecs(request, archive)
+    codecs, untrained = _codecs(request, archive)
     reading = archive.document.reading if archive else request.reading or Reading()
     judging, left_out = _judging(request, codecs, reading)
     return EvaluationDocument(
@@ -37,6 +40,7 @@ def proposed(request: EvaluateRequest, archive: Archive | None) -> EvaluationDoc
         judging=judging,
         protocol_digest=request.protocol.digest(),
         left_out=left_out,
+        untrained=untrained,
         made_by=f"regrow {regrow_version()}",
         machine=cpu(),
         stack=stack(),
@@ -58,7 +62,8 @@ def scoring_of(request: ScoreRequest, document: ArchiveDocument, location: Locat
     left_out |= {metric.column: "it is of the whole set: take it with `regrow evaluate` afterwards" for metric in sets}
     found = EvaluationDocument(
         kind="archive", target=location.url, judging=judging, protocol_digest=request.protocol.digest(),
-        left_out=left_out, made_by=f"regrow {regrow_version()}", machine=cpu(), stack=stack(),
+        left_out=left_out, untrained=[document.codec_name] if document.untrained else [],
+        made_by=f"regrow {regrow_version()}", machine=cpu(), stack=stack(),
     )  # fmt: skip
     url = join(location.url, "evaluations", f"{judging.protocol.name}-at-archiving-{found.digest()[:8]}")
     return Scoring(url=url, judging=create_evaluation(url, found).judging)
@@ -71,8 +76,8 @@ def _judging(
     protocol, weights, left_out = _available(request.protocol)
     formats, without = _formats(request.baselines)
     under_test = [
-        Candidate(name=codec.spelling(), kind="codec", generative=codec.generative, trained_on=list(codec.trained_on))
-        for codec in codecs
+        Candidate(name=name, kind="codec", generative=codec.generative, trained_on=list(codec.trained_on))
+        for name, codec in zip(labels_of(codecs), codecs, strict=True)
     ]
     judging = Judging(
         protocol=protocol,
@@ -85,16 +90,32 @@ def _judging(
     return judging, left_out | without
 
 
-def _codecs(request: EvaluateRequest, archive: Archive | None) -> list[AnyCodec]:
+def places_for(weights: Sequence[str], archive: Archive | None) -> tuple[str, ...]:
+    """Return where the weights of what is judged are looked for: where a user says, then beside the archive."""
+    named = tuple(absolute(place) for place in weights)
+    return places_of(archive.location, named) if archive else named
+
+
+def _codecs(request: EvaluateRequest, archive: Archive | None) -> tuple[list[AnyCodec], list[str]]:
+    """Return the codecs to judge, which run here, and the names of those whose weights are untrained."""
+    codecs, places = _asked_for(request, archive), places_for(request.weights, archive)
+    untrained = []
+    for name, codec in zip(labels_of(codecs), codecs, strict=True):
+        found = archived_weights(codec, archive.location, places) if archive else weights_of(codec, places)
+        if refuse_untrained(codec, found, allowed=request.allow_untrained):
+            untrained.append(name)
+        check_runs(codec, places)  # one that cannot run here is refused before Ray starts
+    return codecs, untrained
+
+
+def _asked_for(request: EvaluateRequest, archive: Archive | None) -> list[AnyCodec]:
     if archive:
         if request.codecs:
             raise ArchiveError(f"{request.target} is an archive, which has a codec: leave --codecs out")
         return [codec_of(archive.document, archive.location.url)]
     if not request.codecs:
         raise ArchiveError(f"{request.target} is no archive: name codecs to judge on it, as with --codecs bicubic-x16")
-    for codec in request.codecs:
-        codec.load(Runtime())  # one that cannot run here is refused before Ray starts
-    return list(request.codecs)
+    return bind_all(request.codecs, request.weights)
 
 
 def _available(protocol: Protocol) -> tuple[Protocol, dict[str, str], dict[str, str]]:

@@ -10,15 +10,18 @@ from msgspec import Struct
 
 from clusters.session import ray_session
 from ops.archive.escrow import codec_of
+from ops.archive.escrowed_weights import archived_weights, places_of
 from ops.archive.layout import ArchiveError, Location, read_document
 from ops.archive.reading import Archive, CatalogRow, catalog_rows
 from ops.archive.rows import OK
-from ops.codecs.base import Runtime
+from ops.codecs.binding import check_runs
+from ops.codecs.names import AnyCodec
 from ops.keys import OutputNames
 from ops.regrowing import PictureStyle
 from ops.sources.folders import is_local
 from ops.stores import absolute, child_of, join
 from ops.stores.local import path_of
+from pipelines.deadline import codec_seconds
 from pipelines.events import Listener, Receipt, Started, nobody
 from pipelines.regrow import Output, RegrowImages, RegrowTask, fetch_outputs
 from pipelines.requests import ReconstructRequest
@@ -28,6 +31,8 @@ from pipelines.streaming import Stages, stream
 GROUP_IMAGES = 64
 # Some seconds of work on a processor: often enough for progress, rarely enough for Ray's 15 ms a row.
 GROUP_PIXELS = 200_000_000
+# Of a learned codec a good quarter of an hour on a processor, a second or two on a GPU.
+LEARNED_PIXELS = 20_000_000
 NO_PROGRESS_SECONDS = 3600.0
 
 
@@ -52,13 +57,16 @@ def reconstruct(request: ReconstructRequest, listen: Listener = nobody) -> Recon
     destination = absolute(request.destination)
     _check_destination(archive, destination)
     codec = codec_of(archive.document, archive.location.url)
-    codec.load(Runtime())  # a codec that cannot run here is refused before Ray starts
+    archived_weights(codec, archive.location, request.weights)
+    places = places_of(archive.location, [absolute(place) for place in request.weights])
+    check_runs(codec, places)  # a codec that cannot run here is refused before Ray starts
     task = RegrowTask(
         location=archive.location,
         version=archive.version,
         destination=destination,
         codec=codec,
         style=style_of(archive, request),
+        weights=places,
     )
     return _run(archive, task, request, listen)
 
@@ -100,16 +108,18 @@ def _run(archive: Archive, task: RegrowTask, request: ReconstructRequest, listen
             result.num_failed_before += table.num_rows - good.num_rows
             yield from good["key"].to_pylist()
 
+    group_pixels = LEARNED_PIXELS if task.codec.seconds_per_megapixel.up else GROUP_PIXELS
     names = OutputNames(keys(), request.format)
     if not num_images:
         raise ArchiveError(f"{archive.location.url} has no image with a thumbnail that meets the request")
     listen(Started(num_images=num_images, num_bytes=0, num_done=0))
     with ray_session(request.address) as budget:
         for table in archive.select(**selection):
-            work = _work(_good(table), names, task.destination, sources)
+            work = _work(_good(table), names, task.destination, sources, group_pixels)
             if not work.num_rows:
                 continue
-            for row in stream(work, Stages(fetch_outputs, RegrowImages, task), budget, NO_PROGRESS_SECONDS):
+            longest = _longest(task.codec, max(_largest(table), group_pixels))
+            for row in stream(work, Stages(fetch_outputs, RegrowImages, task), budget, longest):
                 receipt = read_receipt(row)
                 result.add(receipt)
                 listen(receipt)
@@ -120,10 +130,20 @@ def _good(table: pa.Table) -> pa.Table:
     return table.filter(pc.equal(table["status"], OK))
 
 
-def _work(table: pa.Table, names: OutputNames, destination: str, sources: list[str]) -> pa.Table:
+def _longest(codec: AnyCodec, pixels: int) -> float:
+    """Return after how many seconds without a row of at most so many pixels a run counts as stuck."""
+    return NO_PROGRESS_SECONDS + 2 * codec_seconds(codec, GROUP_IMAGES, pixels, "cpu", up=True)
+
+
+def _largest(table: pa.Table) -> int:
+    """Return the pixels of the largest image among rows."""
+    return pc.max(pc.multiply(table["width"].cast(pa.int64()), table["height"].cast(pa.int64()))).as_py() or 0
+
+
+def _work(table: pa.Table, names: OutputNames, destination: str, sources: list[str], group_pixels: int) -> pa.Table:
     """Return rows of work: images that lie together in their pack, so that one range brings many of them."""
     rows = catalog_rows(table.sort_by([("pack", "ascending"), ("row", "ascending")]))
-    groups = [[Output(row, names.name_of(row.key)) for row in group] for group in _groups(rows)]
+    groups = [[Output(row, names.name_of(row.key)) for row in group] for group in _groups(rows, group_pixels)]
     for source in sources:
         for name in (output.name for group in groups for output in group):
             if join(destination, name).startswith(f"{source}/"):
@@ -133,12 +153,12 @@ def _work(table: pa.Table, names: OutputNames, destination: str, sources: list[s
     return pa.table({"outputs": pa.array([msgspec.msgpack.encode(group) for group in groups], pa.binary())})
 
 
-def _groups(rows: Sequence[CatalogRow]) -> Iterator[list[CatalogRow]]:
+def _groups(rows: Sequence[CatalogRow], group_pixels: int) -> Iterator[list[CatalogRow]]:
     held: list[CatalogRow] = []
     num_pixels = 0
     for row in rows:
         pixels = (row.width or 0) * (row.height or 0)
-        if held and (len(held) == GROUP_IMAGES or num_pixels + pixels > GROUP_PIXELS):
+        if held and (len(held) == GROUP_IMAGES or num_pixels + pixels > group_pixels):
             yield held
             held, num_pixels = [], 0
         held.append(row)

@@ -11,6 +11,7 @@ from ops.archive.layout import Location
 from ops.archive.reading import CatalogRow, read_image_rows
 from ops.archive.rows import ImageRow
 from ops.codecs.base import Runtime
+from ops.codecs.binding import reach
 from ops.codecs.names import AnyCodec
 from ops.existing import Origin, lies_there
 from ops.images import Failure
@@ -38,6 +39,7 @@ class RegrowTask(Struct, frozen=True, kw_only=True):
     destination: str
     codec: AnyCodec
     style: PictureStyle
+    weights: tuple[str, ...] = ()
 
 
 class Fetched(Struct, frozen=True):
@@ -76,6 +78,7 @@ class RegrowImages:
 
     def __init__(self, task: RegrowTask, runtime: Runtime) -> None:
         self._task = task
+        runtime = reach(runtime, task.weights)
         self._regrower = Regrower(task.codec.load(runtime), task.style, runtime)
 
     def __call__(self, row: Row) -> Row:

@@ -8,8 +8,9 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from ops.archive.layout import Reading, SettingError, check_choice
+from ops.archive.layout import Escrow, Reading, SettingError, check_choice
 from ops.baselines import Format
+from ops.codecs.labels import labels_of
 from ops.codecs.names import AnyCodec
 from ops.images import FailureCode
 from ops.metrics.protocol import Protocol
@@ -39,6 +40,10 @@ class ArchiveRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `codec` and `reading` may be left out where the archive exists already. `changed` says what happens to a key whose
     source image is another one by now: refuse the run, skip the key, or archive it anew.
+
+    `weights` are files, folders or URLs in which a learned codec finds its weights. `escrow` says, once, whether large
+    ones travel with the archive. Untrained ones are refused unless `allow_untrained`. `preflight` has a few images
+    regrown and compared with bicubic before a large archive is made by a learned codec.
     """
 
     source: str
@@ -49,11 +54,18 @@ class ArchiveRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     all_files: bool = False
     seal: bool = True
     score: ScoreRequest | None = None
+    weights: tuple[str, ...] = ()
+    escrow: Escrow | None = None
+    allow_untrained: bool = False
+    preflight: bool = True
     address: str | None = None
 
     def __post_init__(self) -> None:
         _check_places(self.address, source=self.source, archive=self.archive)
+        _check_weights(self.weights)
         check_choice("changed", self.changed, get_args(Changed))
+        if self.escrow is not None:
+            check_choice("escrow", self.escrow, get_args(Escrow))
 
 
 class RetryRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,10 +74,12 @@ class RetryRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     archive: str
     codes: list[FailureCode] = []
     score: ScoreRequest | None = None
+    weights: tuple[str, ...] = ()
     address: str | None = None
 
     def __post_init__(self) -> None:
         _check_places(self.address, archive=self.archive)
+        _check_weights(self.weights)
 
 
 class SealRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,7 +96,7 @@ class ReconstructRequest(Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Regrow images into files below a destination: all, or those for which every condition given holds.
 
     `quality` (1 to 100, 90 without) is for JPEG and WebP. `metadata` puts camera facts, time and place
-    of the original back into EXIF.
+    of the original back into EXIF. `weights` are where a learned codec finds its weights, besides the archive itself.
     """
 
     archive: str
@@ -93,10 +107,12 @@ class ReconstructRequest(Struct, frozen=True, kw_only=True, forbid_unknown_field
     format: Suffix = "png"
     quality: int | None = None
     metadata: bool = False
+    weights: tuple[str, ...] = ()
     address: str | None = None
 
     def __post_init__(self) -> None:
         _check_places(self.address, archive=self.archive, destination=self.destination)
+        _check_weights(self.weights)
         check_choice("format", self.format, get_args(Suffix))
         check_quality(self.quality, self.format)
 
@@ -107,7 +123,8 @@ class EvaluateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `references` are where else than at its sources an archive's originals lie. `baselines` are formats that get the
     same bytes as each thumbnail; `rates` are bits per pixel for curves. `destination` is the evaluation's folder,
     without one inside the archive or below ./evaluations. `keys`, `match` and `where` select of an archive. `again`
-    judges once more what could not be judged before.
+    judges once more what could not be judged before. `weights` are where learned codecs find theirs, besides an archive
+    itself; untrained ones are refused unless `allow_untrained`.
     """
 
     target: str
@@ -123,6 +140,8 @@ class EvaluateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reading: Reading | None = None
     data_set: str = ""
     again: bool = False
+    weights: tuple[str, ...] = ()
+    allow_untrained: bool = False
     address: str | None = None
 
     def __post_init__(self) -> None:
@@ -130,7 +149,8 @@ class EvaluateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         _check_places(
             self.address, target=self.target, **{name: path for name, path in places.items() if path is not None}
         )
-        _check_once("codecs", [codec.spelling() for codec in self.codecs])
+        _check_weights(self.weights)
+        _check_once("codecs", labels_of(self.codecs))
         _check_formats(self.baselines, self.rates)
 
 
@@ -155,6 +175,11 @@ def check_quality(quality: int | None, suffix: str) -> None:
         raise SettingError(f"quality is for jpg and webp, not for {suffix}: leave it out, or choose another format")
     if not 1 <= quality <= 100:
         raise SettingError(f"quality {quality}: write a number from 1 to 100")
+
+
+def _check_weights(weights: Sequence[str]) -> None:
+    for place in weights:
+        check_path(place, "weights")
 
 
 def _check_places(address: str | None, **paths: str) -> None:

@@ -4,9 +4,9 @@ import copy
 import logging
 import re
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 
@@ -33,7 +33,7 @@ class Stages(NamedTuple):
 
 
 def stream(work: pa.Table, stages: Stages, budget: Budget, no_progress_seconds: float) -> Generator[Row]:
-    """Yield what the actors return, one small row per row of work, in the order in which they finish.
+    """Yield what the actors return, one small row per row of work, each as soon as it is finished.
 
     Needs a Ray session. Raises what a stage raised: nothing is dropped (max_errored_blocks stays 0).
     """
@@ -74,7 +74,11 @@ def stream(work: pa.Table, stages: Stages, budget: Budget, no_progress_seconds: 
                 memory=budget.actor_memory,
             )
         )
-        yield from dataset.iter_rows()
+        # Ray's own iteration over rows reads a batch ahead: a row that is done would wait here for the next one.
+        tables = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+        with closing(cast("Generator[pa.Table]", tables)):  # whoever stops early stops the dataset
+            for table in tables:
+                yield from cast("pa.Table", table).to_pylist()
 
 
 @contextmanager

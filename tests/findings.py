@@ -54,8 +54,9 @@ def findings(rows, candidates, metrics=METRICS, **more):
         left_out=more.pop("left_out", {}), made_by="regrow 0.1.0", machine=cpu(), stack=stack(),
         protocol_digest=protocol.digest(),
         judging=Judging(
-            protocol=protocol, reading=Reading(), codecs=[{"name": "made-up"}], codec_digests=["cd" * 32],
-            candidates=candidates,
+            protocol=protocol, reading=Reading(), candidates=candidates,
+            codec_digests=["cd" * 32] * sum(one.kind == "codec" for one in candidates),
+            codecs=more.pop("codecs", [{"name": "made-up"}] * sum(one.kind == "codec" for one in candidates)),
         ),
     )  # fmt: skip
     plan = EvaluationPlan(

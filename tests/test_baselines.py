@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ops.baselines import Baseline, Fit, available_formats, fit, fit_rate
-from ops.baselines.search import MOST_ENCODES, USUAL, highest_fitting
+from ops.baselines.search import MOST_ENCODES, USUAL, WINDOW, highest_above, highest_fitting
 from ops.codecs.base import Payload, Runtime
 from ops.codecs.conventional import AvifConfig, JpegConfig, JxlConfig, WebpConfig
 from ops.codecs.resampling import shrink
@@ -213,6 +213,29 @@ def test_a_search_finds_a_quality_whose_next_exceeds_where_sizes_do_not_rise_str
         found = highest_fitting(sizes.__getitem__, limit, top=100, usual=USUAL["jxl"], num_pixels=9000, busyness=1.0)
         assert found == 0 or sizes[found] <= limit
         assert found == 100 or sizes[found + 1] > limit
+
+
+def test_the_highest_of_the_next_six_is_taken_where_sizes_fall_again():
+    sizes = [0, *(1000 + 10 * quality + 25 * (quality % 3) for quality in range(1, 101))]
+    for limit in range(1000, 2100, 7):
+        found = highest_fitting(sizes.__getitem__, limit, top=100, usual=USUAL["webp"], num_pixels=9000, busyness=1.0)
+        fitting = [quality for quality in range(1, 101) if sizes[quality] <= limit]
+        assert highest_above(found, sizes.__getitem__, limit, top=100, usual=USUAL["webp"]) == (
+            max(fitting) if found else 0
+        )
+
+
+def test_nothing_is_tried_beyond_the_window_nor_behind_a_file_that_is_far_too_large():
+    for steepness, most in ((0, WINDOW), (20, 3), (100, 1)):
+        asked = []
+
+        def size_of(quality: int, asked: list[int] = asked, steepness: int = steepness) -> int:
+            asked.append(quality)
+            return 1001 + steepness * (quality - 30)
+
+        assert highest_above(30, size_of, 1000, top=100, usual=USUAL["avif"]) == 30
+        assert asked == list(range(31, 31 + most))
+    assert highest_above(0, size_of, 1000, top=100, usual=USUAL["avif"]) == 0
 
 
 def test_a_picture_that_cannot_be_shortened_has_fits():

@@ -8,8 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
+from msgspec.structs import replace
 
-from bench import judging, lookup, memory, report, resume, scale, throughput
+from bench import codecs, codecs_gpu, judging, lookup, memory, report, resume, scale, seams, throughput
 from bench.children import call
 from bench.report import Table
 from bench.synthetic import photo_key
@@ -71,6 +73,51 @@ def test_scale_counts_what_the_real_code_asks_for():
     assert counted["seal", "objects deleted"] == 2 * chunks  # every part and every mark
     assert counted["seal", "delete_objects"] == -(-2 * chunks // 1000)
     assert "extrapolated" in shown([objects, phases, calls])
+
+
+def test_learned_codecs_are_timed_step_by_step_and_their_arithmetic_is_that_of_the_floor():
+    times, memory, counts = codecs.measure(codecs.QUICK)
+    steps = {row[3]: dict(zip(times.columns, row, strict=True)) for row in times.rows}
+    assert [steps[way][step] == "0.0%" for way, step in (("down", "VAE encode"), ("up", "VAE encode"))] == [False, True]
+    assert all(steps["up"][step] != "0.0%" for step in ("VAE decode", "U-Net", "rescaling"))
+    assert [row[0] for row in memory.rows] == ["256x128", "256x128", "384x256", "384x256"]
+    # Of 512x512: 1.12 TFLOP to encode, 2.52 to decode, 0.80 for the U-Net, by their layers' shapes.
+    assert [[round(number, 2) for number in row[2:5]] for row in counts.rows] == [[1.12, 0, 0], [0, 2.51, 0.80]]
+
+
+def test_codecs_on_a_device_are_run_by_batch_and_precision():
+    rates, shares, levels = codecs_gpu.measure(replace(codecs_gpu.QUICK, device="cpu"))
+    assert [[row[1], row[2], row[4]] for row in rates.rows[:3]] == [
+        ["down", "bfloat16", ""], ["up", "bfloat16", 1], ["up", "bfloat16", 4]
+    ]  # fmt: skip
+    assert len(shares.rows) == 4
+    assert [row[:2] for row in levels.rows] == [["bfloat16", "thumbnail"], ["bfloat16", "image"]]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_codecs_on_a_gpu_end_in_one_line_where_there_is_none():
+    ended = subprocess.run([sys.executable, "-m", "bench", "codecs-gpu"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert re.fullmatch(r"codecs-gpu .* no CUDA device: use another machine\n", ended.stderr)
+
+
+def test_seams_are_measured_pasted_and_faded():
+    [table] = seams.measure(seams.QUICK)
+    ways = {(row[0], row[1], row[2].rpartition(" ")[2]) for row in table.rows}
+    assert {
+        ("trained", "VAE decode", "pasted"),
+        ("trained", "VAE decode", "faded"),
+        ("random", "U-Net", "official"),
+    } <= ways
+    # Strips and diffusers' own whole call differ by rounding alone.
+    assert all(row[3] < 0.05 for row in table.rows if "diffusers" in row[2])
+
+
+def test_the_energy_of_a_seam_is_one_without_and_more_with_one():
+    image = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    assert seams.seam_energy(image, [], [32]) == pytest.approx(1, abs=0.2)
+    image[..., 32:] += 3
+    assert seams.seam_energy(image, [], [32]) > 5
 
 
 def test_made_up_keys_are_listed_in_the_order_of_bytes_and_never_twice():

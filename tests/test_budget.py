@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 
 import clusters.session
 from clusters.budget import BYTES_PER_PIXEL, Budget, budget_for, budget_for_nodes
-from clusters.machine import Machine, this_machine
+from clusters.machine import Machine, nvidia_gpus, this_machine
 from ops.archive.layout import ArchiveError
 from ops.codecs.base import Runtime
 from pipelines.streaming import Stages, stream
@@ -78,6 +79,23 @@ def test_this_machine_is_no_larger_than_it_is() -> None:
     assert 1 << 28 < machine.memory_bytes <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+@pytest.mark.parametrize(
+    ("visible", "number"),
+    [
+        (None, 2), ("", 0), ("-1", 0), ("NoDevFiles", 0), ("0", 1), ("1", 1), ("0,1", 2), ("1, 0", 2), ("2", 0),
+        ("0,7,1", 1), ("0,-1,1", 1), ("GPU-8932f937", 1), ("MIG-a,MIG-b,MIG-c", 3),
+    ],
+)  # fmt: skip
+def test_gpus_are_those_with_a_device_file_that_the_environment_leaves(
+    tmp_path: Path, visible: str | None, number: int
+) -> None:
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert nvidia_gpus(tmp_path, environment) == 0, "a machine without GPUs has none, whatever is visible"
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "nvidia-caps"):
+        (tmp_path / name).touch()
+    assert nvidia_gpus(tmp_path, environment) == number
+
+
 def rows_through(budget: Budget, num_rows: int = 6, **options: Any) -> list[dict[str, Any]]:
     """Send rows through two stages that say in which processes they ran."""
 
@@ -106,6 +124,29 @@ def test_fetch_and_actor_are_two_stages_on_every_machine(cpus: int) -> None:
     assert {row["fetched_by"] for row in rows}.isdisjoint({row["made_by"] for row in rows})
     assert len({row["made_by"] for row in rows}) == budget.num_actors
     assert {(row["task"], row["threads"]) for row in rows} == {("task", budget.threads)}
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_here")
+def test_a_row_arrives_before_the_next_one_is_finished(tmp_path: Path) -> None:
+    class Actor:
+        def __init__(self, _task: str, _runtime: Runtime) -> None:
+            pass
+
+        def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+            end = time.monotonic() + 20
+            while row["number"] and not (tmp_path / "0").exists():
+                if time.monotonic() > end:
+                    raise TimeoutError("the first row has not arrived")
+                time.sleep(0.05)
+            return row
+
+    budget = budget_for(Machine(cpus=2, memory_bytes=8 << 30))
+    arrived = []
+    for row in stream(pa.table({"number": range(2)}), Stages(lambda row, _task: row, Actor, "task"), budget, 60.0):
+        (tmp_path / str(row["number"])).touch()
+        arrived.append(row["number"])
+    assert arrived == [0, 1]
 
 
 @pytest.mark.ray

@@ -188,11 +188,11 @@ class Upset:
 
     generative = False
 
-    def __init__(self, *, concurrent: bool) -> None:
-        self.concurrent = concurrent
+    def __init__(self, said: str = "broken", *, concurrent: bool = True) -> None:
+        self.said, self.concurrent = said, concurrent
 
     def encode(self, images: list[np.ndarray]) -> list[Failure]:
-        raise RuntimeError(f"broken over {len(images)}\nline two")
+        raise RuntimeError(f"{self.said} over {len(images)}\nline two")
 
 
 def test_a_codec_that_raises_over_an_image_ends_no_chunk() -> None:
@@ -204,8 +204,11 @@ def test_a_codec_that_raises_over_an_image_ends_no_chunk() -> None:
 
 def test_a_device_that_is_broken_ends_the_run_and_fails_no_image() -> None:
     chunk, content = chunk_of([makers.encode(makers.photo())]), makers.encode(makers.photo())
-    with pytest.raises(RuntimeError, match="broken over 1"):
-        ChunkEncoder(Upset(concurrent=False), Reading(), Runtime()).rows(chunk, [content], 0)  # type: ignore[arg-type]
+    broken = Upset("CUDA error: unspecified launch failure", concurrent=False)
+    with pytest.raises(
+        ArchiveError, match=r"the device failed over '0' \(CUDA error: unspecified launch failure over 1"
+    ):
+        ChunkEncoder(broken, Reading(), Runtime()).rows(chunk, [content], 0)  # type: ignore[arg-type]
 
 
 def test_an_image_that_memory_does_not_hold_for_each_worker_is_worked_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,16 @@ def test_musiq_with_weights_in_the_cache_scores_odd_sizes_the_same_each_time(mus
     assert len(MusiqConfig().weights_digest()) == 64
 
 
+def test_an_autocast_around_a_network_changes_no_score(musiq, clip):
+    image = noise(64, 80)
+    metrics = (MusiqScores(musiq.state_dict(), "musiq-koniq", "cpu"),
+               ClipPreference(clip.state_dict(), "clip-rn50", "cpu", [GOOD_PHOTO, BAD_PHOTO]))  # fmt: skip
+    for metric in metrics:
+        with torch.autocast("cpu", torch.bfloat16):
+            inside = metric.score_alone(image)
+        assert inside == metric.score_alone(image)
+
+
 def test_a_strip_that_a_smaller_size_would_lose_has_no_score_and_the_reason_is_told(musiq):
     metric = MusiqScores(musiq.state_dict(), "musiq-koniq", "cpu")
     with pytest.raises(Inapplicable, match="500x1 pixels are too long a strip"):

@@ -6,14 +6,25 @@ from typing import Annotated, Literal
 
 import typer
 
-from jobs.commands.options import Address, ArchiveArgument, Json, Quiet, Score, ScoreMetrics, ScoreProtocol
+from jobs.commands.options import (
+    Address,
+    AllowUntrained,
+    ArchiveArgument,
+    Json,
+    Quiet,
+    Score,
+    ScoreMetrics,
+    ScoreProtocol,
+    Weights,
+)
 
 Changed = Literal["refuse", "skip", "new"]
+Escrow = Literal["full", "reference"]
 Metadata = Literal["keep", "no-location", "none"]
 # Written out: the codecs themselves import numpy, which help must not wait for.
 CODECS = (
     "What shrinks images, and regrows them: bicubic-xN (N times per side), or of quality N jpeg-qN[-xN], webp-qN[-xN], "
-    "avif-qN[-xN], jxl-qN[-xN]."
+    "avif-qN[-xN], jxl-qN[-xN]; or learned, with weights, tadm-xN, osirdiff-xN, faitheir-xN, vae[-xN]."
 )
 
 
@@ -34,6 +45,14 @@ def archive(
             help=CODECS,
         ),
     ] = None,
+    weights: Weights = None,
+    escrow: Annotated[
+        Escrow | None, typer.Option(help="Whether large weights travel with the archive: to be said once.")
+    ] = None,
+    allow_untrained: AllowUntrained = False,
+    no_preflight: Annotated[
+        bool, typer.Option("--no-preflight", help="Do not compare a learned codec with bicubic before a large run.")
+    ] = False,
     background: Annotated[
         str | None, typer.Option(metavar="COLOUR", show_default="#ffffff", help="Under transparent pixels.")
     ] = None,
@@ -68,7 +87,8 @@ def archive(
     }  # fmt: skip
     rest = {
         "changed": changed, "all_files": all_files, "seal": not no_seal, "address": address,
-        "score": score_request(protocol, metrics, wanted=score),
+        "score": score_request(protocol, metrics, wanted=score), "weights": tuple(weights or ()), "escrow": escrow,
+        "allow_untrained": allow_untrained, "preflight": not no_preflight,
     }  # fmt: skip
     request = archive_request(source, archive, codec, given, **rest)
     return perform(request, Show(command=context.obj, json=json, quiet=quiet))
@@ -81,6 +101,7 @@ def retry(
     code: Annotated[
         list[str] | None, typer.Option(metavar="CODE", help="Only failures with this code; may be repeated.")
     ] = None,
+    weights: Weights = None,
     score: Score = False,
     protocol: ScoreProtocol = None,
     metrics: ScoreMetrics = None,
@@ -94,7 +115,9 @@ def retry(
     from jobs.running import perform
 
     scores = score_request(protocol, metrics, wanted=score)
-    request = RetryRequest(archive=archive, codes=failure_codes(code or []), score=scores, address=address)
+    request = RetryRequest(
+        archive=archive, codes=failure_codes(code or []), score=scores, weights=tuple(weights or ()), address=address
+    )
     return perform(request, Show(command=context.obj, json=json, quiet=quiet))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.options import Address, Json, Match, Quiet, Where
+from jobs.commands.options import Address, AllowUntrained, Json, Match, Quiet, Weights, Where
 
 
 def evaluate(
@@ -52,6 +52,8 @@ def evaluate(
     ] = None,
     match: Match = None,
     where: Where = None,
+    weights: Weights = None,
+    allow_untrained: AllowUntrained = False,
     again: Annotated[bool, typer.Option("--again", help="Judge once more what could not be judged before.")] = False,
     address: Address = None,
     json: Json = False,
@@ -65,7 +67,7 @@ def evaluate(
     request = evaluate_request(
         target, codecs=codecs, protocol=protocol, metrics=metrics, baselines=baselines, rates=rates,
         data_set=data_set, references=references, destination=to, match=match, where=where, again=again,
-        address=address,
+        weights=tuple(weights or ()), allow_untrained=allow_untrained, address=address,
     )  # fmt: skip
     return perform(request, Show(command=context.obj, json=json, quiet=quiet))
 

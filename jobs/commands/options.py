@@ -35,6 +35,18 @@ ScoreMetrics: TypeAlias = Annotated[
     str | None, typer.Option("--metrics", metavar="A,B,...", show_default="all", help="Only these columns of it.")
 ]
 
+Weights: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        show_default="the archive's, or in the folder of weights",
+        help="Weights of a learned codec: a file, a folder or a URL; may be repeated.",
+    ),
+]
+AllowUntrained: TypeAlias = Annotated[
+    bool, typer.Option("--allow-untrained", help="Take random weights, which regrow noise: to try things out.")
+]
+
 EVERY_DAY, MORE = "Every day", "More"
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from msgspec import Struct
 
-from jobs.commands.options import Address, Json, Match, Quiet, Where
+from jobs.commands.options import Address, Json, Match, Quiet, Weights, Where
 from jobs.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from jobs.alone import Regrown
     from jobs.output import Show
 
 Format = Literal["png", "jpg", "webp", "tiff"]
@@ -57,6 +58,7 @@ def reconstruct(
     restore_metadata: Annotated[
         bool, typer.Option("--restore-metadata", help="Put camera, time and place back into EXIF.")
     ] = False,
+    weights: Weights = None,
     address: Address = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -65,42 +67,48 @@ def reconstruct(
 
     A lone thumbnail has neither transparency nor metadata: those are kept in its archive.
     """
-    from jobs.alone import is_file
+    from jobs.alone import is_file, regrow_alone
     from jobs.output import Show
 
     choices = Choices(keys=keys, keys_from=keys_from, match=match, where=where, restore_metadata=restore_metadata)
     if is_file(source):
         if address is not None:
             raise UsageError(f"{source} is one thumbnail, which needs no Ray: leave --address out")
-        return _alone(source, destination, choices, (picture_format, quality), Show(json=json, quiet=quiet))
+        _refuse_choices(source, choices)
+        made = regrow_alone(source, destination, picture_format, quality, weights=weights or ())
+        return _tell(made, Show(json=json, quiet=quiet))
     from jobs.requests import ReconstructRequest
     from jobs.running import perform
 
     request = ReconstructRequest(
         archive=source, destination=destination, keys=_all_keys(choices), match=match, where=where,
-        format=picture_format or "png", quality=quality, metadata=restore_metadata, address=address,
+        format=picture_format or "png", quality=quality, metadata=restore_metadata, weights=tuple(weights or ()),
+        address=address,
     )  # fmt: skip
     return perform(request, Show(command=context.obj, json=json, quiet=quiet))
 
 
-def _alone(
-    source: str, destination: str, choices: Choices, style: tuple[Format | None, int | None], show: "Show"
-) -> int:
-    from jobs.alone import regrow_alone
-    from jobs.output import write_facts, write_json, write_lines
-    from jobs.words import size_words
-
+def _refuse_choices(source: str, choices: Choices) -> None:
     given = choices.first_given()
     if given:
         raise UsageError(f"{source} is one thumbnail, and {given} chooses among the images of an archive: leave it out")
-    made = regrow_alone(source, destination, *style)
+
+
+def _tell(made: "Regrown", show: "Show") -> int:
+    from jobs.output import write_facts, write_json, write_lines
+    from jobs.words import kind_words, size_words
+
     if show.json:
         write_json(made)
     elif not show.quiet:
-        kind = "generative: fine detail is invented" if made.generative else "not generative"
         write_lines([made.picture])
         size = f"{made.width} x {made.height}, {size_words(made.picture_bytes)}"
-        write_facts([("size", size), ("codec", f"{made.codec}, {kind}")])
+        write_facts(
+            [
+                ("size", size),
+                ("codec", f"{made.codec}, {kind_words(generative=made.generative, untrained=made.untrained)}"),
+            ]
+        )
     return 0
 
 

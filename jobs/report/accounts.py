@@ -1,14 +1,20 @@
 """The tables of bytes, time and failures: what an evaluation took and what it lacks."""
 
 from jobs.page import size_words
-from jobs.report.findings import Findings
+from jobs.report.findings import Findings, Timing
 from jobs.report.measured import CandidateNumbers, Measured
 from jobs.report.tables import Cell, Told
 from jobs.report.words import NONE, between, bits, number, reasons
 from jobs.words import plain
+from ops.codecs.parameters import Parameters
 from ops.statistics import Summary
 
 FIRST_FAILURES = 50
+OF_PARAMETERS = (
+    "Parameters: of the networks that run, with adapters merged and without a text encoder, which papers count (340.39 "
+    "million of TADM's 1,354.52). To send and to receive: those that an image or a thumbnail goes through. Trainable: "
+    "what the authors trained, adapters by themselves; not known where no checkpoint says it."
+)
 
 
 def thumbnails_table(measured: Measured) -> Told:
@@ -75,24 +81,52 @@ def archive_table(findings: Findings, measured: Measured) -> Told:
 
 def timings_table(findings: Findings) -> Told:
     """Return seconds per megapixel and parameters of each codec."""
+    timings = {one.codec: one for one in findings.timings}
     rows = [
-        [
-            Cell(text=one.codec),
-            Cell(text=_seconds(one.down_seconds)),
-            Cell(text=_seconds(one.up_seconds)),
-            Cell(text=_seconds(one.down_seconds + one.up_seconds)),
-            Cell(text=f"{one.parameters / 1e6:,.2f} M" if one.parameters else NONE),
-            Cell(text=f"{one.trainable / 1e6:,.2f} M" if one.trainable else NONE),
-            Cell(text=f"{one.num_images:,}", small=f"{one.megapixels:,.1f} megapixels"),
-        ]
-        for one in findings.timings
+        [Cell(text=name), *_time_cells(timings.get(name)), *_parameter_cells(findings.parameters.get(name))]
+        for name in dict.fromkeys([*timings, *findings.parameters])
     ]
+    headings = ["Codec", "Down", "Up", "Total", "Over", "Parameters", "To send", "To receive", "Trainable"]
     return Told(
         title="Time and parameters",
-        headings=["Codec", "Down", "Up", "Total", "Parameters", "Trainable", "Over"],
-        groups=[rows] if rows else [],
-        notes=["Seconds per megapixel of the original on this machine, one image at a time, one thread."],
+        headings=headings if findings.parameters else headings[:5],
+        groups=[[row if findings.parameters else row[:5] for row in rows]] if rows else [],
+        notes=[
+            "Seconds per megapixel of the original on this machine, one image at a time, one thread.",
+            *([OF_PARAMETERS] if findings.parameters else []),
+        ],
     )
+
+
+def _time_cells(timing: Timing | None) -> list[Cell]:
+    if timing is None:
+        return [Cell(text="not taken", mark="soft")] * 4
+    down, up = timing.down_seconds, timing.up_seconds
+    over = Cell(text=f"{timing.num_images:,}", small=f"{timing.megapixels:,.1f} megapixels")
+    return [*(Cell(text=_seconds(taken)) for taken in (down, up, down + up)), over]
+
+
+def _parameter_cells(parameters: Parameters | None) -> list[Cell]:
+    if parameters is None:
+        return [Cell(text=NONE, mark="soft")] * 4
+    trainable = parameters.trainable
+    last = Cell(text="not known", mark="soft") if trainable is None else Cell(text=_millions(trainable))
+    return [*(Cell(text=_millions(number)) for number in (parameters.total, parameters.down, parameters.up)), last]
+
+
+def parts_table(findings: Findings) -> Told:
+    """Return the parameters of each codec's networks, part by part."""
+    held = {name: {part.name: part for part in one.parts} for name, one in findings.parameters.items()}
+    parts = list(dict.fromkeys(name for of_codec in held.values() for name in of_codec))
+    rows = [
+        [Cell(text=name), *(Cell(text=_millions(one[name].number) if name in one else NONE) for one in held.values())]
+        for name in parts
+    ]
+    return Told(title="Parameters by part", headings=["Part", *held], groups=[rows] if rows else [])
+
+
+def _millions(number: int) -> str:
+    return f"{number / 1e6:,.3f} M"
 
 
 def counts_table(measured: Measured) -> Told:

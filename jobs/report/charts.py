@@ -34,7 +34,7 @@ BINS = 48
 CURVE_HEIGHT = 280
 _SERIES = {"jpeg": "s0", "webp": "s1", "avif": "s2", "jxl": "s3"}
 # Dark to bright: a map of errors is read by brightness alone where colours are not seen.
-_RAMP = np.array([(12, 8, 48), (92, 22, 110), (184, 52, 88), (242, 132, 40), (252, 236, 160)], np.float64)
+RAMP = np.array([(12, 8, 48), (92, 22, 110), (184, 52, 88), (242, 132, 40), (252, 236, 160)], np.float64)
 
 
 def series(candidate: Candidate) -> str:
@@ -75,9 +75,9 @@ def distribution_chart(aligned: Aligned, codec: CandidateNumbers, metric: Metric
     marks = across(x, 4, bottom, _axis_name(metric))
     for at, (one, values) in enumerate(rows):
         middle = at * ROW + 4 + ROW / 2
-        marks += [_row_name(called(one.candidate), middle), _spread(x, middle, values, series(one.candidate))]
+        marks += [row_name(called(one.candidate), middle), spread(x, middle, values, series(one.candidate))]
         summary = one.scores[metric.column]
-        marks.append(_box(x, middle, summary.lower_quartile or 0, summary.upper_quartile or 0, summary.mean or 0))
+        marks.append(box(x, middle, summary.lower_quartile or 0, summary.upper_quartile or 0, summary.mean or 0))
     about = "; ".join(
         f"{called(one.candidate)}: mean {number(one.scores[metric.column].mean, metric.digits)}" for one, _ in rows
     )
@@ -102,7 +102,7 @@ def difference_chart(measured: Measured, codec: str, metric: MetricFacts) -> str
     for at, (name, interval, difference, clear) in enumerate(rows):
         middle = at * ROW + 4 + ROW / 2
         low, high = sorted(x.place(sign * end) for end in interval)
-        marks.append(_row_name(name, middle))
+        marks.append(row_name(name, middle))
         marks.append(f'<path class="s4 whisker" d="M{low:.1f} {middle:.1f}H{high:.1f}"/>')
         words = f"{name}: {number(sign * difference, metric.digits, signed=True)}"
         marks.append(mark("disc" if clear else "ring", x.place(sign * difference), middle, "s4", words))
@@ -119,12 +119,13 @@ def error_maps(aligned: Aligned) -> tuple[list[tuple[str, str]], float]:
     ]
     brightest = max((float(found.max()) for _, found in held), default=0.0)
     codecs = len(aligned.measured.of_kind("codec"))
-    return [(told_apart(candidate, codecs), _heat(found, brightest or 1.0)) for candidate, found in held], brightest
+    return [(told_apart(candidate, codecs), heat(found / (brightest or 1.0))) for candidate, found in held], brightest
 
 
-def _heat(errors: NDArray[np.float64], brightest: float) -> str:
-    places = np.clip(errors / brightest, 0, 1) * (len(_RAMP) - 1)
-    channels = [np.interp(places, np.arange(len(_RAMP)), _RAMP[:, channel]) for channel in range(3)]
+def heat(shares: NDArray[np.floating], ramp: NDArray[np.float64] = RAMP) -> str:
+    """Return a picture, as a URL, of a pixel for each number from 0 to 1."""
+    places = np.clip(shares, 0, 1) * (len(ramp) - 1)
+    channels = [np.interp(places, np.arange(len(ramp)), ramp[:, channel]) for channel in range(3)]
     file = io.BytesIO()
     Image.fromarray(np.rint(np.stack(channels, axis=-1)).astype(np.uint8)).save(file, "PNG", optimize=True)
     return data_uri(file.getvalue(), "image/png")
@@ -150,7 +151,8 @@ def _curve_words(shown: Sequence[CandidateNumbers], metric: MetricFacts) -> str:
     )
 
 
-def _spread(x: Axis, middle: float, values: Numbers, look: str) -> str:
+def spread(x: Axis, middle: float, values: Numbers, look: str) -> str:
+    """Return numbers along an axis as dots, or many as a histogram."""
     if len(values) <= DOTS:
         dots = (f'<circle cx="{x.place(value):.1f}" cy="{middle - 3:.1f}" r="3"/>' for value in values.tolist())
         return f'<g class="{look} dots">{"".join(dots)}</g>'
@@ -160,7 +162,8 @@ def _spread(x: Axis, middle: float, values: Numbers, look: str) -> str:
     return f'<path class="{look} bars" d="M{x.start:.1f} {middle + 3:.1f}{"".join(steps)}V{middle + 3:.1f}z"/>'
 
 
-def _box(x: Axis, middle: float, lower: float, upper: float, mean: float) -> str:
+def box(x: Axis, middle: float, lower: float, upper: float, mean: float) -> str:
+    """Return a bar from quartile to quartile, and the mean, or another middle, as a stroke."""
     below = middle + 6
     return (
         f'<path class="quartiles" d="M{x.place(lower):.1f} {below:.1f}H{x.place(upper):.1f}"/>'
@@ -168,7 +171,8 @@ def _box(x: Axis, middle: float, lower: float, upper: float, mean: float) -> str
     )
 
 
-def _row_name(name: str, middle: float) -> str:
+def row_name(name: str, middle: float) -> str:
+    """Return the name of a row of a plot."""
     return text(LEFT - 8, middle + 4, shortened(name, 22), "end", "row")
 
 

@@ -5,10 +5,12 @@ import pyarrow as pa
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from ops.codecs.parameters import Parameters
 from ops.evaluation.document import EvaluationDocument
 from ops.evaluation.features import SetScore
 from ops.evaluation.plan import EvaluationPlan
 from ops.images import Pixels
+from ops.timesteps import Tiles
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -40,7 +42,7 @@ class GalleryImage(Struct, frozen=True, kw_only=True):
 class Timing(Struct, frozen=True, kw_only=True):
     """How long a codec took on this machine, one image at a time and one thread, over `num_images`.
 
-    Seconds per megapixel of the original; parameters of its networks, 0 for a codec without.
+    Seconds per megapixel of the original.
     """
 
     codec: str
@@ -48,8 +50,6 @@ class Timing(Struct, frozen=True, kw_only=True):
     up_seconds: float
     num_images: int
     megapixels: float
-    parameters: int = 0
-    trainable: int = 0
 
 
 class Findings(Struct, frozen=True, kw_only=True):
@@ -59,7 +59,8 @@ class Findings(Struct, frozen=True, kw_only=True):
     `error_maps` has each candidate's mean error map, where the table has none of single images. `sets` holds, by
     candidate and metric column, the metrics of the whole set. `archive_bytes` are the bytes of all files of an archive
     but its escrow, which is `escrow_bytes`; None where no archive was judged. `archive_pixels` are those of all
-    originals that it holds, which may be more than were judged.
+    originals that it holds, which may be more than were judged. `stacks` says how many works were judged with which
+    versions. `tiles` has the tiles of candidates that predict time-steps, `parameters` those of codecs with networks.
     """
 
     url: str
@@ -73,3 +74,6 @@ class Findings(Struct, frozen=True, kw_only=True):
     archive_bytes: int | None = None
     archive_pixels: int = 0
     escrow_bytes: int = 0
+    stacks: dict[str, int] = {}
+    tiles: dict[str, Tiles] = {}
+    parameters: dict[str, Parameters] = {}

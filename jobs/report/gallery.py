@@ -90,7 +90,7 @@ def cut_to_crop(image: GalleryImage) -> GalleryImage:
         left=box.left,
         top=box.top,
         whole=(width, height),
-        overview=_shrunk(image.reference, OVERVIEW_SIDE),
+        overview=shrunk(image.reference, OVERVIEW_SIDE),
     )
 
 
@@ -131,7 +131,7 @@ def _exhibit(image: GalleryImage, crop: tuple[int, int]) -> Exhibit:
     box = worst_box(reference, _first(image), crop)
     width, height = image.whole or (reference.shape[1], reference.shape[0])
     lies = Box(box.left + image.left, box.top + image.top, box.right + image.left, box.bottom + image.top)
-    overview = image.overview if image.overview is not None else _shrunk(reference, OVERVIEW_SIDE)
+    overview = image.overview if image.overview is not None else shrunk(reference, OVERVIEW_SIDE)
     original = _cut(reference, box)
     derived, factor = [_picture("edges", _grey(edges(original)))], 1
     if first:
@@ -166,9 +166,7 @@ def _thumbnail(image: GalleryImage) -> tuple[Picture | None, str]:
     pixels = decode_thumbnail(image.thumbnail)
     height, width = pixels.shape[:2]
     if max(height, width) > LARGEST_THUMBNAIL:
-        return _picture(
-            "thumbnail", _shrunk(pixels, LARGEST_THUMBNAIL)
-        ), f"shrunk from {width} x {height} for this page"
+        return _picture("thumbnail", shrunk(pixels, LARGEST_THUMBNAIL)), f"shrunk from {width} x {height} for this page"
     if image.media_type in BROWSERS:
         url = data_uri(image.thumbnail, image.media_type)
         return Picture(name="thumbnail", url=url, width=width, height=height), ""
@@ -179,13 +177,16 @@ def _thumbnail(image: GalleryImage) -> tuple[Picture | None, str]:
 
 def _picture(name: str, pixels: Pixels, candidate: str = "") -> Picture:
     height, width = pixels.shape[:2]
-    encoded = save_image(Image.fromarray(pixels), "WEBP", quality=QUALITY, method=4)
-    return Picture(
-        name=name, url=data_uri(encoded, "image/webp"), width=width, height=height, candidate=candidate
-    )  # fmt: skip
+    return Picture(name=name, url=picture_url(pixels), width=width, height=height, candidate=candidate)
 
 
-def _shrunk(pixels: Pixels, side: int) -> Pixels:
+def picture_url(pixels: Pixels) -> str:
+    """Return a picture as a URL that holds it, recompressed."""
+    return data_uri(save_image(Image.fromarray(pixels), "WEBP", quality=QUALITY, method=4), "image/webp")
+
+
+def shrunk(pixels: Pixels, side: int = OVERVIEW_SIDE) -> Pixels:
+    """Return a small picture of an image, at most so many pixels a side."""
     image = Image.fromarray(pixels)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.asarray(image)

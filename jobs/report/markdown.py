@@ -2,11 +2,19 @@
 
 import re
 
-from jobs.report.accounts import archive_table, counts_table, failures_table, thumbnails_table, timings_table
+from jobs.report.accounts import (
+    archive_table,
+    counts_table,
+    failures_table,
+    parts_table,
+    thumbnails_table,
+    timings_table,
+)
 from jobs.report.findings import Findings
 from jobs.report.measured import Aligned
 from jobs.report.protocol import METHOD, codecs_table, facts_table, metrics_table, remarks
 from jobs.report.published import published_tables
+from jobs.report.sweeps import sweeps_table
 from jobs.report.tables import (
     BREAK,
     Cell,
@@ -18,6 +26,7 @@ from jobs.report.tables import (
     summary_table,
     unverified_table,
 )
+from jobs.report.timesteps import timesteps_table
 from jobs.report.verdict import Verdict
 from jobs.words import plain
 
@@ -37,6 +46,9 @@ def render_markdown(findings: Findings, aligned: Aligned, told: list[Verdict]) -
         archive_table(findings, measured),
         thumbnails_table(measured),
         timings_table(findings),
+        parts_table(findings),
+        sweeps_table(findings, measured),
+        timesteps_table(findings, measured),
         rates_table(measured),
         unverified_table(measured),
         counts_table(measured),

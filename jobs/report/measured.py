@@ -17,6 +17,7 @@ from ops.evaluation.document import Candidate
 from ops.evaluation.scores import OK
 from ops.metrics.base import SetMetricConfig
 from ops.statistics import Column, Numbers, Pair, Pairing, Summary, compare_pairs, summarise
+from ops.timesteps import TimestepNumbers, sum_up
 
 PERCEPTUAL = ("lpips", "dists")
 SAME_BYTES = 1.01
@@ -92,7 +93,8 @@ class Against(Struct, frozen=True, kw_only=True):
 class Measured(Struct, frozen=True, kw_only=True):
     """All numbers of a report but those of single images.
 
-    `against` has each codec with its baselines and with other codecs, `cheaper` with formats at rates of fewer bytes.
+    `against` has each codec with its baselines and with other codecs, `cheaper` with formats at rates of fewer bytes,
+    `timesteps` the predicted ones of candidates that have such.
     """
 
     num_planned: int
@@ -102,6 +104,7 @@ class Measured(Struct, frozen=True, kw_only=True):
     candidates: dict[str, CandidateNumbers]
     against: list[Against]
     cheaper: list[Against]
+    timesteps: dict[str, TimestepNumbers] = {}
 
     def of_kind(self, kind: str) -> list[CandidateNumbers]:
         """Return the candidates of one kind in the document's order."""
@@ -151,6 +154,7 @@ def measure(findings: Findings) -> Aligned:
     measured = Measured(
         num_planned=findings.plan.num_images, num_images=len(keys), identical=identical, metrics=metrics,
         candidates=summed, against=against, cheaper=cheaper,
+        timesteps={name: sum_up(tiles) for name, tiles in findings.tiles.items()},
     )  # fmt: skip
     return Aligned(key_list, {key: place for place, key in enumerate(key_list)}, lined, measured)
 

@@ -1,7 +1,14 @@
 """report.html: one file that opens anywhere, offline: the verdict first, then everything it stands on."""
 
 from jobs.page import GENERATIVE, INTERPOLATED
-from jobs.report.accounts import archive_table, counts_table, failures_table, thumbnails_table, timings_table
+from jobs.report.accounts import (
+    archive_table,
+    counts_table,
+    failures_table,
+    parts_table,
+    thumbnails_table,
+    timings_table,
+)
 from jobs.report.charts import difference_chart, distribution_chart, error_maps, rate_chart, series
 from jobs.report.exhibiting import gallery_section
 from jobs.report.findings import Findings
@@ -10,7 +17,9 @@ from jobs.report.measured import Aligned, CandidateNumbers
 from jobs.report.protocol import protocol_section
 from jobs.report.published import published_tables
 from jobs.report.style import SCRIPT
+from jobs.report.sweeps import sweep_charts, sweeps_table
 from jobs.report.tables import differences_table, rates_table, sets_table, spread_table, summary_table, unverified_table
+from jobs.report.timesteps import ANCHOR, TITLE, timesteps_section
 from jobs.report.verdict import Verdict
 from jobs.report.words import FORMATS, images, number
 
@@ -24,7 +33,8 @@ def render_html(findings: Findings, aligned: Aligned, told: list[Verdict]) -> st
         section("verdict", "Verdict", *(_verdict(one) for one in told)),
         f'<p class="plainly">{_plainly(told)}</p>\n',
         section("numbers", "Numbers", *_numbers(findings, aligned)),
-        section("plots", "Plots", *_plots(aligned)),
+        section("plots", "Plots", *_plots(findings, aligned)),
+        timesteps_section(findings, aligned.measured),
         gallery_section(findings, aligned),
         section("failures", "Failures", *_failures(findings, aligned)),
         protocol_section(findings),
@@ -39,9 +49,11 @@ def _subtitle(findings: Findings, aligned: Aligned) -> str:
 
 
 def _contents(parts: list[str]) -> str:
-    names = ("verdict", "numbers", "plots", "images", "failures", "protocol")
+    names = ("verdict", "numbers", "plots", ANCHOR, "images", "failures", "protocol")
     links = [
-        f'<a href="#{name}">{name.capitalize()}</a>' for name in names if f'<section id="{name}">' in "".join(parts)
+        f'<a href="#{name}">{TITLE if name == ANCHOR else name.capitalize()}</a>'
+        for name in names
+        if f'<section id="{name}">' in "".join(parts)
     ]
     return f'<nav aria-label="Contents">{"".join(links)}</nav>\n'
 
@@ -73,18 +85,21 @@ def _numbers(findings: Findings, aligned: Aligned) -> list[str]:
         table(archive_table(findings, measured)),
         table(thumbnails_table(measured)),
         table(timings_table(findings)),
+        table(parts_table(findings)),
+        table(sweeps_table(findings, measured)),
         table(rates_table(measured)),
         table(unverified_table(measured)),
     ]
 
 
-def _plots(aligned: Aligned) -> list[str]:
+def _plots(findings: Findings, aligned: Aligned) -> list[str]:
     measured = aligned.measured
     metrics = [one for one in measured.metrics if one.verified and not one.of_set][:PLOTTED]
     curves = [figure(f"{one.heading} against bits per pixel", rate_chart(measured, one)) for one in metrics]
     found = [_group("Rate and distortion", [_legend(aligned)], curves)]
     for codec in measured.of_kind("codec"):
         found += _codec_plots(aligned, codec)
+    found.append(_group("Tile size", [], [figure(*one) for one in sweep_charts(findings, measured)]))
     maps, brightest = error_maps(aligned)
     shown = [f'<figure><img src="{url}" width="32" height="32" alt="">{_caption(name)}</figure>' for name, url in maps]
     if shown:

@@ -66,6 +66,9 @@ nav { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 0 0 2rem; fon
 .maps { display: flex; flex-wrap: wrap; gap: 1rem; }
 .maps figure { width: 9rem; }
 .maps img { width: 9rem; height: 9rem; aspect-ratio: 1; image-rendering: pixelated; }
+.tilemaps figcaption { max-width: 15rem; }
+.tilemaps .tiles { image-rendering: pixelated; }
+.legend .ramp { display: inline-block; width: 6rem; height: .75rem; margin-right: .375rem; vertical-align: -1px; }
 h3 + .note { margin-top: 0; }
 .exhibit .why { margin: .125rem 0 1rem; color: var(--soft); font-size: .875rem; }
 .crops { display: flex; flex-wrap: wrap; gap: 1rem; align-items: start; }

@@ -77,7 +77,7 @@ def rates_table(measured: Measured) -> Told:
     """Return conventional formats at rates: the curves in numbers."""
     metrics = [one for one in measured.metrics if not one.of_set and one.verified]
     rows = [
-        [Cell(text=called(one.candidate)), *_bytes_cells(one, None), *(_mean_cell(one, metric) for metric in metrics)]
+        [Cell(text=called(one.candidate)), *_bytes_cells(one, None), *(mean_cell(one, metric) for metric in metrics)]
         for one in measured.of_kind("rate")
     ]
     return Told(title="Rates", headings=_headings(metrics), groups=[rows] if rows else [])
@@ -130,7 +130,7 @@ def _group(measured: Measured, codec: CandidateNumbers, metrics: list[MetricFact
         [
             Cell(text=called(one.candidate), mark="" if one is codec else "under"),
             *_bytes_cells(one, against.get(one.candidate.name)),
-            *(_mean_cell(one, metric, best=best[metric.column]) for metric in metrics),
+            *(mean_cell(one, metric, best=best[metric.column]) for metric in metrics),
         ]
         for one in (codec, *baselines)
     ]
@@ -167,7 +167,8 @@ def _bytes_cells(one: CandidateNumbers, against: Against | None) -> list[Cell]:
     return [*cells, Cell(text=bits(one.bits_per_pixel), small=much, mark="larger")]
 
 
-def _mean_cell(one: CandidateNumbers, metric: MetricFacts, best: str = "") -> Cell:
+def mean_cell(one: CandidateNumbers, metric: MetricFacts, best: str = "") -> Cell:
+    """Return a mean with everything that it stands on."""
     summary = one.scores[metric.column]
     if summary.mean is None:
         return Cell(text=NONE, small=reasons(summary.missing, 1), mark="soft")

@@ -19,6 +19,7 @@ def trust_words(findings: Findings, measured: Measured, codec: CandidateNumbers)
         *_missing(measured, codec),
         *_judges(measured, codec),
         *_left_out(findings),
+        *_stacks(findings),
         _protocol(findings),
     ]
     return " ".join(sentences)
@@ -78,6 +79,21 @@ def _left_out(findings: Findings) -> list[str]:
     return [
         f"Left out: {listed([name for name, reason in findings.document.left_out.items() if reason == why])} ({why})."
         for why in whys
+    ]
+
+
+def _stacks(findings: Findings) -> list[str]:
+    """Return a warning where a run went on with other versions: last digits and baselines' bytes may depend on them."""
+    if len(findings.stacks) < 2:
+        return []
+    versions = {stack: stack.split(", ") for stack in findings.stacks}
+    common = set.intersection(*map(set, versions.values()))
+    told = [
+        f"{number:,} with {', '.join(one for one in versions[stack] if one not in common) or 'fewer of these'}"
+        for stack, number in sorted(findings.stacks.items())
+    ]
+    return [
+        f"The works were not all judged with the same versions ({'; '.join(told)}): scores may differ a little by that."
     ]
 
 

@@ -33,6 +33,9 @@ GENERATIVE = (
     "It is generative: fine detail is invented. A reconstruction is plausible, not true, and no score on this page "
     "says that a face, a letter or a number in it is the one that was there."
 )
+UNTRAINED = (
+    "Its weights are UNTRAINED: random numbers. What it regrows is noise, and its scores say nothing of the method."
+)
 LOSSY = "It is lossy: it invents nothing, and detail that its files do not hold is gone."
 
 
@@ -71,12 +74,12 @@ def _verdict(findings: Findings, aligned: Aligned, codec: CandidateNumbers) -> V
         ("The strongest case against it", case_against(measured, codec, bad)),
         ("Which images are bad", bad.words()),
         ("Can it be trusted", trust_words(findings, measured, codec)),
-        ("What it shows", GENERATIVE if codec.candidate.generative else LOSSY),
+        ("What it shows", _shows(findings, codec)),
     ]
     return Verdict(
         codec=name,
         generative=codec.candidate.generative,
-        headline=_headline(codec, metrics, rivals),
+        headline=_warned(findings, codec, _headline(codec, metrics, rivals)),
         paragraphs=[Paragraph(topic=topic, text=text) for topic, text in paragraphs],
     )
 
@@ -87,13 +90,23 @@ def _without_scores(findings: Findings, measured: Measured, codec: CandidateNumb
     return Verdict(
         codec=codec.candidate.name,
         generative=codec.candidate.generative,
-        headline=headline,
+        headline=_warned(findings, codec, headline),
         paragraphs=[
             Paragraph(topic="The strongest case against it", text="Nothing here speaks for it: there is no score."),
             Paragraph(topic="Can it be trusted", text=trust_words(findings, measured, codec)),
-            Paragraph(topic="What it shows", text=GENERATIVE if codec.candidate.generative else LOSSY),
+            Paragraph(topic="What it shows", text=_shows(findings, codec)),
         ],
     )
+
+
+def _shows(findings: Findings, codec: CandidateNumbers) -> str:
+    if codec.candidate.name in findings.document.untrained:
+        return UNTRAINED
+    return GENERATIVE if codec.candidate.generative else LOSSY
+
+
+def _warned(findings: Findings, codec: CandidateNumbers, headline: str) -> str:
+    return f"UNTRAINED weights: {headline}" if codec.candidate.name in findings.document.untrained else headline
 
 
 def _headline(codec: CandidateNumbers, metrics: list[MetricFacts], rivals: list[Rival]) -> str:

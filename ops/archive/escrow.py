@@ -1,21 +1,26 @@
-"""Escrow: what regrows an archive travels with it. Settings, and a golden tile with what this machine made of it."""
+"""Escrow: what regrows an archive travels with it. Settings, weights, and a golden tile as this machine regrew it."""
 
 import io
+from base64 import b64encode
 from collections.abc import Iterator
 
 import msgspec
 import numpy as np
 from PIL import Image
 
+from ops.archive.escrowed_weights import put_weights
 from ops.archive.layout import ArchiveDocument, ArchiveError, Location
 from ops.archive.rows import SUFFIXES
 from ops.codecs.base import Codec
 from ops.codecs.names import AnyCodec, codec_from
+from ops.here import device_words, stack_words
 from ops.images import Failure, Pixels
-from ops.stack import cpu, stack
+from ops.weights.codec_files import CodecWeights
 
 TILE = 256
-LAST_OF_ESCROW = "golden/0.reconstruction.png"
+CONFIG = "config.json"
+GOLDEN = "golden/0"
+LAST_OF_ESCROW = f"{GOLDEN}.reconstruction.png"
 
 
 def codec_of(document: ArchiveDocument, url: str) -> AnyCodec:
@@ -29,9 +34,20 @@ def codec_of(document: ArchiveDocument, url: str) -> AnyCodec:
     return codec
 
 
-def write_escrow(location: Location, document: ArchiveDocument, codec: Codec) -> None:
-    """Put the codec's settings, and the golden tile before, inside and after the codec; what is there stays."""
-    for name, content in _escrow(document, codec):
+def write_escrow(
+    location: Location,
+    document: ArchiveDocument,
+    codec: Codec,
+    weights: CodecWeights | None = None,
+    device: str = "cpu",
+) -> None:
+    """Put the codec's settings and weights, and the golden tile before, inside and after it; what is there stays.
+
+    `device` is the one that the codec runs on here.
+    """
+    if weights is not None:
+        put_weights(location, document, weights)
+    for name, content in _escrow(document, codec, device):
         location.store.put_new(location.at("codec", name), content)
 
 
@@ -50,15 +66,19 @@ def golden_tile() -> Pixels:
     return np.clip(picture + np.where((y < 60)[..., np.newaxis], noise - 32, 0), 0, 255).astype(np.uint8)
 
 
-def _escrow(document: ArchiveDocument, codec: Codec) -> Iterator[tuple[str, bytes]]:
-    settings = {"codec": document.codec, "digest": document.codec_digest, "device": cpu(), "stack": stack()}
-    yield "config.json", msgspec.json.format(msgspec.json.encode(settings), indent=2)
+def _escrow(document: ArchiveDocument, codec: Codec, device: str) -> Iterator[tuple[str, bytes]]:
+    ran = {"device": device_words(device), "stack": stack_words(codec_from(document.codec))}
+    settings = {"codec": document.codec, "digest": document.codec_digest, **ran}
+    yield CONFIG, msgspec.json.format(msgspec.json.encode(settings), indent=2)
     tile = golden_tile()
     payload = codec.encode([tile])[0]
     if isinstance(payload, Failure):
         raise ArchiveError(f"{document.codec_name} cannot encode a picture of {TILE} pixels a side: {payload.message}")
-    yield "golden/0.source.png", _png(tile)
-    yield f"golden/0.thumbnail.{SUFFIXES[payload.media_type]}", payload.thumbnail
+    yield f"{GOLDEN}.source.png", _png(tile)
+    yield f"{GOLDEN}.thumbnail.{SUFFIXES[payload.media_type]}", payload.thumbnail
+    if payload.extras:
+        kept = {name: b64encode(content).decode() for name, content in payload.extras.items()}
+        yield f"{GOLDEN}.extras.json", msgspec.json.encode(kept)
     yield LAST_OF_ESCROW, _png(codec.decode([payload])[0])
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -50,8 +50,15 @@ class Reading(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise SettingError(f"{name} {getattr(self, name)}: write a number above 0")
 
 
+Escrow: TypeAlias = Literal["full", "reference"]
+
+
 class ArchiveDocument(Struct, frozen=True, kw_only=True):
-    """archive.json: written once, first."""
+    """archive.json: written once, first.
+
+    `escrow` says whether the weights of the codec travel with the archive or are only named in it; empty where it has
+    none. `untrained` weights make noise: somebody tried things out.
+    """
 
     format: int = FORMAT
     codec: dict[str, Any]
@@ -61,6 +68,8 @@ class ArchiveDocument(Struct, frozen=True, kw_only=True):
     reading: Reading
     made_by: str
     notes: str
+    escrow: Literal["", "full", "reference"] = ""
+    untrained: bool = False
 
 
 class Location(Struct, frozen=True):

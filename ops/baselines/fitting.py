@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from msgspec import Struct
 
-from ops.baselines.search import USUAL, at_scale, highest_fitting
+from ops.baselines.search import USUAL, at_scale, highest_above, highest_fitting
 from ops.codecs.base import Runtime, refusal
 from ops.codecs.conventional import AvifConfig, ConventionalConfig, JpegConfig, JxlConfig, WebpConfig
 from ops.codecs.resampling import grow, shrink, shrunk_size
@@ -103,7 +103,8 @@ class Baseline:
     def full(self, num_bytes: int) -> Fit | Failure:
         """Return the fit at full size: a quality q whose file fits while that of q + 1 does not, or the highest.
 
-        Sizes do not strictly rise with quality, so there may be several such q: the search finds one, always the same.
+        Sizes do not strictly rise with quality, so there may be several such q: the search finds one, always the same,
+        and looks at the few above it, of which it takes the highest that fits (ops.baselines.search.highest_above).
         Where not even quality 1 fits, it is that, marked larger. Where the format cannot hold the image: Failure.
         """
         return self._best(num_bytes, (1,))
@@ -162,14 +163,20 @@ class Baseline:
     def _highest(self, num_bytes: int, scale: int) -> int:
         """Return the quality that `full` describes at this scale, or 0 where none fits."""
         columns, rows = self._size(scale)
-        return highest_fitting(
-            lambda quality: len(self._file(scale, quality)),
+        top, usual = _TOP[self._format], USUAL[self._format]
+
+        def size_of(quality: int) -> int:
+            return len(self._file(scale, quality))
+
+        found = highest_fitting(
+            size_of,
             num_bytes,
-            top=_TOP[self._format],
-            usual=USUAL[self._format],
+            top=top,
+            usual=usual,
             num_pixels=columns * rows,
             busyness=self._busyness(scale),
         )
+        return highest_above(found, size_of, num_bytes, top=top, usual=usual)
 
     def _busyness(self, scale: int) -> float:
         """Return a first guess from the picture alone, so that no answer depends on what was asked before."""

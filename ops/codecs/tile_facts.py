@@ -53,4 +53,9 @@ def pack_facts(facts: "list[TileFact]") -> bytes:
 def read_facts(extras: dict[str, bytes]) -> TileFacts | None:
     """Return the facts among a payload's extras, or nothing where its codec predicts no time-steps."""
     found = extras.get(EXTRA)
-    return None if found is None else msgspec.msgpack.decode(found, type=TileFacts)
+    return None if found is None else unpack_facts(found)
+
+
+def unpack_facts(packed: bytes) -> TileFacts:
+    """Return the facts that such an extra holds."""
+    return msgspec.msgpack.decode(packed, type=TileFacts)

@@ -49,9 +49,17 @@ class Judging(Struct, frozen=True, kw_only=True):
     candidates: list[Candidate]
     weights: dict[str, str] = {}
 
+    def settings_of_codecs(self) -> dict[str, dict[str, Any]]:
+        """Return the settings of each codec under test by its candidate's name; both stand in one order."""
+        names = [candidate.name for candidate in self.candidates if candidate.kind == "codec"]
+        return dict(zip(names, self.codecs, strict=True))
+
 
 class EvaluationDocument(Struct, frozen=True, kw_only=True):
-    """evaluation.json. `seal` is an archive's version; `left_out` says of each metric that cannot be taken here why."""
+    """evaluation.json. `seal` is an archive's version; `left_out` says of each metric that cannot be taken here why.
+
+    `untrained` names the codecs whose weights are random numbers: what they regrow is noise.
+    """
 
     format: int = FORMAT
     kind: Literal["archive", "source"]
@@ -63,6 +71,7 @@ class EvaluationDocument(Struct, frozen=True, kw_only=True):
     judging: Judging
     protocol_digest: str
     left_out: dict[str, str] = {}
+    untrained: list[str] = []
     made_by: str
     machine: str
     stack: str

@@ -1,11 +1,12 @@
 """Score rows: one for each image and candidate, a file for each work, and the table that they make together."""
 
 import io
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 
 from ops.archive.layout import ArchiveError
 from ops.metrics.error_map import read_error_map
+from ops.stack import stack
 from ops.stores import Stored, join, open_store
 
 OK = "ok"
 ERROR_MAP = "error_map"
+TILES = "tiles"
 READERS_AT_ONCE = 8
 
 
@@ -46,7 +49,8 @@ class ScoreRow(Struct, kw_only=True):
 
     `num_bytes` are those of the thumbnail file, or of the baseline's file, `beside_bytes` those of alpha and extras.
     `scores` has a number per metric column; infinity is one (PSNR of equal images), NaN never is. `missing` says of
-    every other column why there is no number. `error_map` is ops.metrics.error_map's, `settings` a baseline's.
+    every other column why there is no number. `error_map` is ops.metrics.error_map's, `settings` a baseline's,
+    `tiles` what ops.codecs.tile_facts packs.
     """
 
     key: str
@@ -65,6 +69,7 @@ class ScoreRow(Struct, kw_only=True):
     missing: dict[str, str] = {}
     thumbnail_psnr: float | None = None
     error_map: bytes | None = None
+    tiles: bytes | None = None
 
 
 FIXED = pa.schema(
@@ -83,12 +88,14 @@ FIXED = pa.schema(
         ("larger", pa.bool_()),
         ("thumbnail_psnr", pa.float64()),
         (ERROR_MAP, pa.binary()),
+        (TILES, pa.binary()),
         ("missing", pa.map_(pa.string(), pa.string())),
     ]
 )
 
 
 _WORK = pa.field("work", pa.string())
+_STACK = b"regrow.stack"
 
 
 def schema_of(columns: Sequence[str]) -> pa.Schema:
@@ -110,10 +117,23 @@ def to_table(rows: Sequence[ScoreRow], columns: Sequence[str]) -> pa.Table:
     return pa.Table.from_pylist(held, schema=schema_of(columns))
 
 
+class Scores(NamedTuple):
+    """All score rows of an evaluation, without error maps and tiles, and what is beside them.
+
+    `older` are works and keys of which another work has a newer version. `stacks` says how many works were done with
+    which versions of what decodes and computes; works from before they were recorded are not counted.
+    """
+
+    table: pa.Table
+    older: set[tuple[str, str]]
+    stacks: Counter[str]
+
+
 def put_scores(url: str, work: str, rows: Sequence[ScoreRow], columns: Sequence[str]) -> None:
     """Store the score rows of a work; who comes second finds the same ones there."""
     written = io.BytesIO()
-    pq.write_table(to_table(rows, columns), written, compression="zstd")
+    table = to_table(rows, columns).replace_schema_metadata({_STACK: _judging_stack()})
+    pq.write_table(table, written, compression="zstd")
     open_store(url).put_new(join(url, "scores", f"{work}.parquet"), written.getvalue())
 
 
@@ -123,22 +143,33 @@ def finished_works(url: str) -> pa.Array:
 
 
 def read_scores(url: str, columns: Sequence[str], candidates: Sequence[str]) -> pa.Table:
-    """Return all score rows, without error maps, sorted by key (its UTF-8 bytes), then in the order of the candidates.
+    """Return the table of `read_all_scores`."""
+    return read_all_scores(url, columns, candidates).table
+
+
+def read_all_scores(url: str, columns: Sequence[str], candidates: Sequence[str]) -> Scores:
+    """Return all score rows sorted by key (its UTF-8 bytes), then in the order of the candidates.
 
     So the table is the same for any number of workers and in whatever order they came to their ends. Where scores were
-    taken while an archive was made, an image may have rows of several generations: as in its catalog, the newest good
-    one counts, or the newest.
+    taken while an archive was made, an image may have rows of several generations: as in its catalog, the newest that
+    was archived counts, or the newest, with all its candidates, whatever became of them.
     """
-    schema = pa.schema([_large(field) for field in schema_of(columns) if field.name != ERROR_MAP])
+    schema = pa.schema([_large(field) for field in schema_of(columns) if field.name not in (ERROR_MAP, TILES)])
     with ThreadPoolExecutor(READERS_AT_ONCE) as pool:
-        tables = list(pool.map(lambda stored: _read(url, stored, schema), list(_stored(url))))
-    table = pa.concat_tables([schema.append(_WORK).empty_table(), *tables])
+        read = list(pool.map(lambda stored: _read(url, stored, schema), list(_stored(url))))
+    table = pa.concat_tables([schema.append(_WORK).empty_table(), *(table for table, _ in read)])
     table = table.append_column("order", pc.index_in(table["candidate"], value_set=pa.array(candidates, pa.string())))
-    table = table.append_column("good", pc.equal(table["status"], OK))
+    table = table.append_column("archived", pc.not_equal(table["status"], ScoreStatus.NO_THUMBNAIL))
     # Arrow compares strings by their bytes; works of later generations have later names.
-    order = [(name, "ascending") for name in ("key", "order", "good", "work")]
+    order = [(name, "ascending") for name in ("key", "archived", "work", "order")]
     table = table.sort_by(order).combine_chunks()
-    return table.filter(_last_of_each(table)).select(schema.names).combine_chunks()
+    newest = _of_the_last_work(table)
+    older = table.filter(pc.invert(newest))
+    return Scores(
+        table.filter(newest).select(schema.names).combine_chunks(),
+        set(zip(older["work"].to_pylist(), older["key"].to_pylist(), strict=True)),
+        Counter(stack for _, stack in read if stack),
+    )
 
 
 def forget_failures(url: str) -> None:
@@ -151,17 +182,30 @@ def forget_failures(url: str) -> None:
     open_store(url).remove(again)
 
 
-def mean_error_maps(url: str) -> dict[str, NDArray[np.float64]]:
-    """Return each candidate's error map, the mean over its images, summed in the order of works."""
+def mean_error_maps(url: str, older: Collection[tuple[str, str]] = ()) -> dict[str, NDArray[np.float64]]:
+    """Return each candidate's error map, the mean over its images, summed in the order of works.
+
+    `older` are works and keys that do not count, as read_all_scores returns them.
+    """
     sums: dict[str, NDArray[np.float64]] = {}
     counts: Counter[str] = Counter()
-    for stored in sorted(_stored(url), key=lambda one: one.url):
-        table = _open(url, stored, ["candidate", ERROR_MAP])
-        for candidate, cells in zip(table["candidate"].to_pylist(), table[ERROR_MAP].to_pylist(), strict=True):
+    for table in rows_of_works(url, ["key", "candidate", ERROR_MAP], older):
+        for _, candidate, cells in zip(*(column.to_pylist() for column in table.columns), strict=True):
             if cells is not None:
                 sums[candidate] = sums.get(candidate, 0.0) + read_error_map(cells).astype(np.float64)
                 counts[candidate] += 1
     return {candidate: total / counts[candidate] for candidate, total in sums.items()}
+
+
+def rows_of_works(url: str, columns: Sequence[str], older: Collection[tuple[str, str]] = ()) -> Iterator[pa.Table]:
+    """Yield columns, the key first, of each work's rows that count, in the order of works; null where it lacks one."""
+    for stored in sorted(_stored(url), key=lambda one: one.url):
+        table, work = _open(url, stored, columns), _name(stored)
+        for name in columns:
+            if name not in table.column_names:  # from before regrow kept it
+                table = table.append_column(FIXED.field(name), pa.nulls(table.num_rows, FIXED.field(name).type))
+        counts = [(work, key) not in older for key in table["key"].to_pylist()]
+        yield table.select(columns).filter(pa.array(counts, pa.bool_()))
 
 
 def _large(field: pa.Field) -> pa.Field:
@@ -169,20 +213,33 @@ def _large(field: pa.Field) -> pa.Field:
     return field.with_type(pa.large_string()) if pa.types.is_string(field.type) else field
 
 
-def _last_of_each(table: pa.Table) -> pa.Array:
-    """Return which rows are the last of their key and candidate."""
-    if table.num_rows == 0:
-        return pa.array([], pa.bool_())
-    differs = [
-        pc.not_equal(table[name].slice(0, table.num_rows - 1), table[name].slice(1)).combine_chunks()
-        for name in ("key", "order")
-    ]
-    return pa.concat_arrays([pc.or_(*differs), pa.array([True])])
+def _of_the_last_work(table: pa.Table) -> pa.Array:
+    """Return which rows are of the last work that their key has; rows of a key, and in it of a work, lie together."""
+    ends_key = _ends(table["key"])
+    ends_work = ends_key | _ends(table["work"])
+    number = np.cumsum(ends_work) - ends_work  # of the run of rows of one key and work, for each row
+    return pa.array(ends_key[ends_work][number])
 
 
-def _read(url: str, stored: Stored, schema: pa.Schema) -> pa.Table:
-    table = _open(url, stored, schema.names).select(schema.names).cast(schema)
-    return table.append_column(_WORK, pa.array([_name(stored)] * table.num_rows, pa.string()))
+def _ends(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Return which cells differ from the next one; the last does."""
+    if len(column) == 0:
+        return np.zeros(0, bool)
+    differs = pc.not_equal(column.slice(0, len(column) - 1), column.slice(1))
+    return np.append(differs.to_numpy(), True)
+
+
+def _read(url: str, stored: Stored, schema: pa.Schema) -> tuple[pa.Table, str]:
+    """Return a work's rows, and the stack with which it was done."""
+    table = _open(url, stored, schema.names).select(schema.names)
+    done_with = (table.schema.metadata or {}).get(_STACK, b"").decode()
+    table = table.cast(schema)
+    return table.append_column(_WORK, pa.array([_name(stored)] * table.num_rows, pa.string())), done_with
+
+
+def _judging_stack() -> str:
+    torch = sys.modules.get("torch")  # loaded where a metric needs it
+    return f"{stack()}, torch {torch.__version__}" if torch else stack()
 
 
 def _open(url: str, stored: Stored, columns: Sequence[str]) -> pa.Table:

@@ -5,7 +5,6 @@ they need of each strip. So the reference's features are computed once, and memo
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -75,7 +74,9 @@ def score_sharing(
         return [[why] * len(reconstructions) for _ in metrics]
     if not metrics or not reconstructions:
         return [[] for _ in metrics]
-    with _exactly(metrics[0].network):
+    from ops.networks.exact import exactly  # noqa: PLC0415  imports torch
+
+    with exactly(next(metrics[0].network.parameters()).device):
         comparisons = _compare(metrics, reference, reconstructions)
     return [[_score(pair[at]) for pair in comparisons] for at in range(len(metrics))]
 
@@ -141,18 +142,3 @@ def _score(comparison: Comparison) -> float | Inapplicable:
         return comparison.finish()
     except Inapplicable as why:
         return why
-
-
-@contextmanager
-def _exactly(network: "TappedNetwork") -> Iterator[None]:
-    """Compute in float32, in one order: no gradients, no autocast, and on a GPU no TF32 and no choice by timing."""
-    import torch  # noqa: PLC0415  loaded with the network, never with the settings
-
-    device = next(network.parameters()).device
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode())
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-        if device.type == "cuda":
-            flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-            stack.enter_context(flags)
-        yield

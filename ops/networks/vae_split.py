@@ -1,16 +1,17 @@
 """The encoder as TADM's authors run it over large images: in tiles of up to 1,024 pixels, layer by layer together.
 
 Their statistics of a group norm are averages of the tiles' own, by pixels, which leaves out how tiles' means differ;
-attention is within each tile. So the latents are not those of the whole image: for parity alone.
+attention is within each tile, but for its norm. So the latents are not those of the whole image: for parity alone.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ops.networks.vae_strips import encode_moments
 from ops.networks.vae_walk import Layers, encoded
 
 if TYPE_CHECKING:
@@ -33,13 +34,14 @@ class Piece(NamedTuple):
 
 
 def encode_split(vae: "AutoencoderKL", x: Tensor, tile: int = TILE, pad: int = PAD) -> tuple[Tensor, Tensor]:
-    """Return mean and log-variance, (1, 4, h / 8, w / 8) each, of an image (1, 3, h, w), sides multiples of 8."""
+    """Return mean and log-variance, (1, 4, h / 8, w / 8) each, of an image (1, 3, h, w), sides multiples of 8.
+
+    An image of up to tile + 2 pad a side is encoded whole, as its authors do.
+    """
     height, width = x.shape[2:]
     if max(height, width) <= tile + 2 * pad:
-        rows, columns = [whole(height)], [whole(width)]
-    else:
-        rows, columns = pieces(height, tile, pad), pieces(width, tile, pad)
-    places = [(row, column) for row in rows for column in columns]
+        return encode_moments(vae, x)
+    places = [(row, column) for row in pieces(height, tile, pad) for column in pieces(width, tile, pad)]
     tiles = [x[:, :, row.first : row.last, column.first : column.last] for row, column in places]
     moments = x.new_empty((1, 2 * vae.config["latent_channels"], height // FACTOR, width // FACTOR))
     for (row, column), made in zip(places, encoded(Tiles(), vae, tiles), strict=True):
@@ -49,11 +51,6 @@ def encode_split(vae: "AutoencoderKL", x: Tensor, tile: int = TILE, pad: int = P
         ]
     mean, logvar = moments.chunk(2, dim=1)
     return mean, logvar
-
-
-def whole(side: int) -> Piece:
-    """Return a side as one piece."""
-    return Piece(0, side, 0, side // FACTOR)
 
 
 def pieces(side: int, tile: int = TILE, pad: int = PAD) -> list[Piece]:
@@ -97,8 +94,11 @@ class Tiles(Layers[Sequence[Tensor]]):
     def doubled(self, x: Sequence[Tensor], conv: nn.Conv2d) -> Sequence[Tensor]:
         return [conv(functional.interpolate(tile, scale_factor=2.0, mode="nearest")) for tile in x]
 
-    def attended(self, x: Sequence[Tensor], attention: nn.Module) -> Sequence[Tensor]:
-        return [attention(tile) for tile in x]
+    def attended(self, x: Sequence[Tensor], attention: Any) -> Sequence[Tensor]:
+        # The norm ahead of attention is one of those that tiles share; diffusers' own module would take the tile's.
+        norm = attention.group_norm
+        mean, variance = shared_statistics(x, norm.num_groups)
+        return [tile + _attention(_normalised(tile, mean, variance, norm), attention) for tile in x]
 
 
 def shared_statistics(tiles: Sequence[Tensor], groups: int) -> tuple[Tensor, Tensor]:
@@ -108,6 +108,17 @@ def shared_statistics(tiles: Sequence[Tensor], groups: int) -> tuple[Tensor, Ten
     each = [torch.var_mean(tile.to(torch.float32).reshape(groups, -1), dim=1, correction=0) for tile in tiles]
     variances, means = (torch.stack(list(one)) for one in zip(*each, strict=True))
     return (means * weights[:, None]).sum(dim=0), (variances * weights[:, None]).sum(dim=0)
+
+
+def _attention(x: Tensor, attention: Any) -> Tensor:
+    """Return attention between all positions of one tile, normalised already, without the residual."""
+    tokens = x.flatten(2).transpose(1, 2)
+    query, key, value = (
+        projection(tokens).unflatten(2, (attention.heads, -1)).transpose(1, 2)
+        for projection in (attention.to_q, attention.to_k, attention.to_v)
+    )
+    seen = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    return attention.to_out[0](seen).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 def _normalised(x: Tensor, mean: Tensor, variance: Tensor, norm: nn.GroupNorm) -> Tensor:

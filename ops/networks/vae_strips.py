@@ -1,7 +1,7 @@
 """Stable Diffusion's autoencoder over a whole image, exactly, at about half of diffusers' memory.
 
 Statistics of group norms are those of the whole image, attention is between all its positions; only convolutions go by
-strips of rows, with the rows that they need above and below. Two activations of the widest layer live at once.
+strips of rows, with the rows that they need above and below. What goes in and what comes out of a layer live at once.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 # Numbers of an activation in a strip: a function of shapes alone, since other strips may give other last bits.
-STRIP = 1 << 25
+STRIP = 1 << 23
 
 
 def encode_moments(vae: "AutoencoderKL", x: Tensor, strip: int = STRIP) -> tuple[Tensor, Tensor]:
@@ -38,6 +38,8 @@ class Strips(Layers[Tensor]):
         self._strip = strip
 
     def conv(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
+        if conv.kernel_size == (1, 1) and conv.out_channels < conv.in_channels:
+            return self._narrowed(x, conv)
         return self._run(x, conv, _plain)
 
     def normed(self, x: Tensor, norm: nn.GroupNorm, conv: nn.Conv2d) -> Tensor:
@@ -72,6 +74,13 @@ class Strips(Layers[Tensor]):
     def attended(self, x: Tensor, attention: nn.Module) -> Tensor:
         return attention(x)
 
+    def _narrowed(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
+        """Return a convolution of single pixels to fewer channels, written over the first channels of x."""
+        made = x[:, : conv.out_channels]
+        for top, bottom in self._strips(x.shape[2], x.shape[1] * x.shape[3]):
+            made[:, :, top:bottom] = functional.conv2d(x[:, :, top:bottom], conv.weight, conv.bias)
+        return made
+
     def _run(self, x: Tensor, conv: nn.Conv2d, activation: "_Activation | _Plain") -> Tensor:
         height, reach = x.shape[2], conv.kernel_size[0] // 2
         made = _empty(x, conv.out_channels, height, x.shape[3])
@@ -81,19 +90,16 @@ class Strips(Layers[Tensor]):
 
     def _activation(self, x: Tensor, norm: nn.GroupNorm) -> "_Activation":
         """Return normalisation by the whole tensor's statistics, and SiLU."""
-        groups = norm.num_groups
-        sums = torch.zeros((2, groups), dtype=torch.float64, device=x.device)
+        sums = torch.zeros((2, x.shape[1]), dtype=torch.float64, device=x.device)
         for top, bottom in self._strips(x.shape[2], x.shape[1] * x.shape[3]):
-            rows = x[0, :, top:bottom].to(torch.float32).reshape(groups, -1)
-            variance, mean = torch.var_mean(rows, dim=1, correction=0)
+            rows = x[0, :, top:bottom].to(torch.float32)  # by channels, which needs no copy
+            variance, mean = torch.var_mean(rows, dim=(1, 2), correction=0)
             # About each strip's own mean, so that a variance is no small difference of large sums.
-            mean, number = mean.double(), rows.shape[1]
+            mean, number = mean.double(), bottom - top
             sums[0] += mean * number
             sums[1] += (variance.double() + mean**2) * number
-        number = x[0].numel() // groups
-        mean = sums[0] / number
-        variance = (sums[1] / number - mean**2).clamp_(min=0)
-        return _Activation(mean, variance, norm)
+        mean, square = (sums / x.shape[2]).unflatten(1, (norm.num_groups, -1)).mean(dim=2)
+        return _Activation(mean, (square - mean**2).clamp_(min=0), norm)
 
     def _strips(self, height: int, row: int) -> Iterator[tuple[int, int]]:
         step = max(8, self._strip // row)
@@ -111,8 +117,8 @@ class _Activation:
         self._factor, self._offset = (one.to(torch.float32).reshape(1, -1, 1, 1) for one in (factor, offset))
 
     def __call__(self, x: Tensor) -> Tensor:
-        h = x.to(torch.float32) * self._factor
-        return functional.silu(h.add_(self._offset), inplace=True).to(x.dtype)
+        h = torch.addcmul(self._offset, x.to(torch.float32), self._factor)
+        return functional.silu(h, inplace=True).to(x.dtype)
 
 
 class _Plain:
@@ -137,6 +143,7 @@ def _rows(x: Tensor, top: int, bottom: int, reach: int) -> Tensor:
 def _conv(conv: nn.Conv2d, rows: Tensor, height: int, top: int, bottom: int) -> Tensor:
     """Return rows [top, bottom) of a convolution; zeros stand above the first row of the image and below the last."""
     reach = conv.kernel_size[0] // 2
-    if reach:
-        rows = functional.pad(rows, (reach, reach, reach if top == 0 else 0, reach if bottom == height else 0))
-    return functional.conv2d(rows, conv.weight, conv.bias)
+    above, below = (reach if at_border else 0 for at_border in (top == 0, bottom == height))
+    if above != below:  # a convolution pads both alike, and without a copy
+        rows, above = functional.pad(rows, (0, 0, above, below)), 0
+    return functional.conv2d(rows, conv.weight, conv.bias, padding=(above, reach))

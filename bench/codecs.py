@@ -88,14 +88,13 @@ def run_codec(codec: dict[str, Any], url: str, width: int, height: int) -> dict[
     from bench.photographs import load_samples, mosaic  # noqa: PLC0415
     from ops.codecs.base import Runtime  # noqa: PLC0415
     from ops.codecs.names import codec_from  # noqa: PLC0415
-    from ops.rescalers.memory import needed_bytes  # noqa: PLC0415
+    from ops.rescalers.memory import working_bytes  # noqa: PLC0415
 
     loaded: Any = codec_from(codec).load(Runtime(weights=(url,)))
     system = loaded._system  # noqa: SLF001
     photograph = np.asarray(mosaic(load_samples(), (width, height), seed=1))
     loaded.decode(loaded.encode([photograph[:64, :64]]))  # all weights are read, libraries and threads started
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in system.state_dict().values())
-    answer: dict[str, Any] = {"estimate": needed_bytes(system) - weights, "weights": weights}
+    answer: dict[str, Any] = {"estimate": working_bytes(system)}
     kept: Any = None
     for name in ("down", "up"):
         forget_peak()

@@ -41,9 +41,8 @@ def ray_session(
     """Have a Ray session for the block: the one that runs already, a cluster, or one of our own.
 
     The cluster is the one at `address`, or at RAY_ADDRESS, which Ray sets for jobs that run on it. Yields the budget of
-    what it has; where the work is not `accelerated`, GPUs are left out of it, and actors are as many as processors allow.
-    `store_bytes` sets the object store of a session of our own. Raises ConnectionError where no cluster
-    answers.
+    what it has; GPUs are left out of it where the work is not `accelerated`. `store_bytes` sets the object store of a
+    session of our own. Raises ConnectionError where no cluster answers.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     address = None if address == "local" else address

@@ -10,7 +10,10 @@ FAILED, WRONG_USE = 1, 2
 # The status of a program that a closed pipe ended, as shells report it.
 CLOSED_PIPE = 141
 # Packages that not everybody installs, and the extra that brings them.
-EXTRAS = {"ray": "ray", "torch": "codecs", "safetensors": "codecs", "diffusers": "codecs"}
+EXTRAS = {
+    "ray": "ray",
+    **dict.fromkeys(("torch", "safetensors", "diffusers", "peft", "transformers", "huggingface_hub"), "codecs"),
+}
 
 
 class UsageError(Exception):

@@ -21,6 +21,7 @@ from ops.archive.parts import finished_parts
 from ops.archive.plan import Plan, read_index
 from ops.archive.reading import Archive
 from ops.archive.seals import Seal, highest_seal, open_generation, seal_generation, sweep_leftovers, write_packs_here
+from ops.codecs.learned import is_learned
 from ops.evaluation.plan import PIXELS_PER_BYTE
 from ops.stores import absolute, child_of, is_there
 from pipelines.deadline import longest_seconds
@@ -209,7 +210,7 @@ def _encode(run: Run, plan: Plan, remaining: pa.Table) -> None:
     outage, look_at = Outage(plan.source), monotonic() + SECONDS_BETWEEN_LOOKS
     try:
         with (
-            ray_session(run.address) as budget,
+            ray_session(run.address, accelerated=bool(run.scoring) or is_learned(run.here.config)) as budget,
             closing(stream(remaining, Stages(fetch_chunk, EncodeChunk, task), budget, longest + SPARE_SECONDS)) as rows,
         ):
             for row in rows:
@@ -235,7 +236,7 @@ def _seal(location: Location, plan: Plan, address: str | None) -> Seal:
         if len(first) <= PACKS_HERE:
             yield from write_packs_here(location, first)
             return
-        with ray_session(address) as budget:
+        with ray_session(address, accelerated=False) as budget:
             yield from write_packs(location, chain(first, ordered), budget)
 
     sealed = seal_generation(location, plan, packs)

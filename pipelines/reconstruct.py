@@ -15,6 +15,7 @@ from ops.archive.layout import ArchiveError, Location, read_document
 from ops.archive.reading import Archive, CatalogRow, catalog_rows
 from ops.archive.rows import OK
 from ops.codecs.binding import check_runs
+from ops.codecs.learned import is_learned
 from ops.codecs.names import AnyCodec
 from ops.keys import OutputNames
 from ops.regrowing import PictureStyle
@@ -113,7 +114,7 @@ def _run(archive: Archive, task: RegrowTask, request: ReconstructRequest, listen
     if not num_images:
         raise ArchiveError(f"{archive.location.url} has no image with a thumbnail that meets the request")
     listen(Started(num_images=num_images, num_bytes=0, num_done=0))
-    with ray_session(request.address) as budget:
+    with ray_session(request.address, accelerated=is_learned(task.codec)) as budget:
         for table in archive.select(**selection):
             work = _work(_good(table), names, task.destination, sources, group_pixels)
             if not work.num_rows:

@@ -9,9 +9,10 @@ import numpy as np
 from msgspec import Meta
 from msgspec.structs import replace
 
-from ops.codecs.base import Box, Payload, Runtime, refusal
+from ops.codecs.base import Box, Payload, Runtime, is_broken_device, refusal
 from ops.codecs.learned import LearnedConfig
 from ops.codecs.marked import mark_of
+from ops.codecs.noise import BLOCK, noise_for
 from ops.codecs.resampling import check_box, shrunk_size
 from ops.codecs.tile_facts import EXTRA, pack_facts
 from ops.images import Failure, FailureCode, ImageError, Pixels
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from ops.rescalers.growing import Growing
     from ops.rescalers.system import System
 
-# Pixels: an image is mirrored to a multiple (ops/rescalers/padding.py has the same).
-BLOCK = 64
 # What a pixel in hand may take, as clusters/budget.py divides memory.
 BYTES_PER_PIXEL = 12
 
@@ -141,7 +140,9 @@ class LatentCodec:
                 small, extras = self._shrunk(pixels)
             mark = mark_of(self._config, self._digest, small, width, height)
             thumbnail, media_type = encode_lossless(small, self._config.thumbnail, write_mark(mark))
-        except Exception as error:  # noqa: BLE001  (torch raises anything; the reason is kept)
+        except Exception as error:
+            if is_broken_device(error):
+                raise
             return self._refusal(error)
         return Payload(thumbnail, media_type, width, height, extras)
 
@@ -151,7 +152,13 @@ class LatentCodec:
 
         config, system = self._config, self._system
         height, width = pixels.shape[:2]
-        noise = _Noise(config, width, height)
+        noise = noise_for(
+            config.seed,
+            width,
+            height,
+            latents=config.posterior == "sample",
+            scale=config.factor if config.quantiser == "noise" else None,
+        )
         y, z = system.shrunk(from_levels(_padded(pixels)), noise.posterior)
         y = quantised(y, config.quantiser, None if noise.quantisation is None else noise.quantisation.to(y))
         columns, rows = config.thumbnail_size(width, height)
@@ -237,23 +244,6 @@ def _padded(pixels: Pixels) -> Pixels:
     if not (height % BLOCK or width % BLOCK):
         return pixels
     return np.pad(pixels, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="reflect")
-
-
-class _Noise:
-    """Noise of one image, drawn on the processor from the seed alone: the same for an image, whatever its company."""
-
-    def __init__(self, config: LatentConfig, width: int, height: int) -> None:
-        import torch  # noqa: PLC0415  the base install has none
-
-        generator = torch.Generator().manual_seed(config.seed)
-        rows, columns = (-(-side // BLOCK) * BLOCK for side in (height, width))
-        self.posterior: Tensor | None = None
-        self.quantisation: Tensor | None = None
-        if config.posterior == "sample":
-            self.posterior = torch.randn((1, 4, rows // 8, columns // 8), generator=generator)
-        if config.quantiser == "noise":
-            small = (1, 3, rows // config.factor, columns // config.factor)
-            self.quantisation = torch.rand(small, generator=generator) - 0.5
 
 
 def parity(config: LatentConfig) -> LatentConfig:

@@ -72,3 +72,8 @@ class LearnedConfig(CodecConfig, frozen=True, kw_only=True):
                 raise MisfitWeights(f"they were made for {name} {made_for}, not {own[name]}: use weights for that")
             adopted[name] = made_for
         return msgspec.convert({**msgspec.to_builtins(self), **adopted, "weights": digest}, type(self))
+
+
+def is_learned(config: CodecConfig) -> bool:
+    """Say whether a codec runs on weights, and so gains by an accelerator."""
+    return isinstance(config, LearnedConfig)

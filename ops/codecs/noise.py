@@ -1,0 +1,30 @@
+"""Noise of one image, drawn on the processor from a seed alone: the same for an image, whatever its company."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Pixels: an image is mirrored to a multiple (ops/rescalers/padding.py has the same).
+BLOCK = 64
+# Of Stable Diffusion's autoencoder: pixels per latent and side, and channels.
+FACTOR, CHANNELS = 8, 4
+
+
+class Noise(NamedTuple):
+    """Normal noise of the latents (1, 4, h / 8, w / 8), and uniform one within half a level of the thumbnail."""
+
+    posterior: "Tensor | None"
+    quantisation: "Tensor | None"
+
+
+def noise_for(seed: int, width: int, height: int, *, latents: bool, scale: int | None) -> Noise:
+    """Return the noise of an image, padded to whole blocks: of its latents, and of its thumbnail at a scale."""
+    import torch  # noqa: PLC0415  the base install has none
+
+    generator = torch.Generator().manual_seed(seed)
+    rows, columns = (-(-side // BLOCK) * BLOCK for side in (height, width))
+    drawn = torch.randn((1, CHANNELS, rows // FACTOR, columns // FACTOR), generator=generator) if latents else None
+    if scale is None:
+        return Noise(drawn, None)
+    return Noise(drawn, torch.rand((1, 3, rows // scale, columns // scale), generator=generator) - 0.5)

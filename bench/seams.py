@@ -36,9 +36,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     tile: int = 96
     overlap: int = 32
     noise: float = 0.3
-    steps: int = 200
-    batch: int = 4
-    crop: int = 128
+    steps: int = 800
+    batch: int = 8
+    crop: int = 64
 
 
 QUICK = Settings(
@@ -218,7 +218,7 @@ def _levels(made: "Tensor", whole: "Tensor") -> tuple[float, float]:
 def seam_energy(image: "Tensor", rows: list[int], columns: list[int]) -> float:
     """Return the mean absolute step of (1, c, h, w) into these rows and columns over that into other multiples of 8.
 
-    A decoder's steps differ within a latent, so that others are no measure.
+    A decoder's steps differ within a latent, so that others are no measure. Where there are no edges it is 1.
     """
     import torch  # noqa: PLC0415
 
@@ -227,4 +227,6 @@ def seam_energy(image: "Tensor", rows: list[int], columns: list[int]) -> float:
         steps = image.diff(dim=axis).abs().mean(dim=tuple({0, 1, 2, 3} - {axis}))
         for at in range(FACTOR, image.shape[axis], FACTOR):
             (at_edges if at in edges else elsewhere).append(steps[at - 1])
+    if not at_edges:
+        return 1.0
     return float(torch.stack(at_edges).mean() / torch.stack(elsewhere).mean())

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bench.seams import Settings
     from ops.rescalers.tadm import Tadm
 
-RATE = 3e-3
+RATE = 1e-2
 
 
 def small_system(seed: int) -> "Tadm":

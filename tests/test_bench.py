@@ -98,7 +98,7 @@ def test_codecs_on_a_device_are_run_by_batch_and_precision():
 def test_codecs_on_a_gpu_end_in_one_line_where_there_is_none():
     ended = subprocess.run([sys.executable, "-m", "bench", "codecs-gpu"], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
-    assert re.fullmatch(r"codecs-gpu .* no CUDA device: use another machine\n", ended.stderr)
+    assert re.fullmatch(r"codecs-gpu .* no CUDA device: run it on a GPU\n", ended.stderr)
 
 
 def test_seams_are_measured_pasted_and_faded():

@@ -9,7 +9,7 @@ import torch
 from ops.rescalers.colour import anchored
 from ops.rescalers.levels import from_levels, quantised, to_levels
 from ops.rescalers.padding import reflected, whole
-from ops.rescalers.tiles import Merged, Region, fading, grid, official_grid, official_weights, offsets
+from ops.rescalers.tiles import Merged, Region, even_grid, fading, grid, official_grid, official_weights, offsets
 
 
 def test_the_tiles_of_div2k_lie_where_the_authors_lay_them():
@@ -42,6 +42,23 @@ def test_tiles_cover_a_side_and_overlap_by_what_was_asked(length):
     assert found[-1] + tile == length
     for left, right in itertools.pairwise(found):
         assert 0 < right - left <= tile - 32
+
+
+@pytest.mark.parametrize("length", [8, 120, 128, 136, 240, 256, 264, 540, 544, 960, 2048])
+@pytest.mark.parametrize(("tile", "overlap"), [(128, 16), (24, 8), (16, 8), (128, 64)])
+def test_even_tiles_are_no_more_and_no_larger_than_they_must_be(length, tile, overlap):
+    length = -(-length // 8) * 8
+    laid = even_grid(length, 8, tile, overlap, 8)
+    assert laid.tops[0] == 0
+    assert laid.tops[-1] + laid.tile_height == length
+    assert laid.tile_height <= max(tile, 8)
+    assert all(top % 8 == 0 for top in (*laid.tops, laid.tile_height))
+    for upper, lower in itertools.pairwise(laid.tops):
+        assert 0 < lower - upper <= laid.tile_height - overlap
+    assert len(laid.tops) == len(offsets(length, min(tile, length), min(overlap, length // 2)))
+    if len(laid.tops) > 1:
+        covered = laid.tile_height * len(laid.tops)
+        assert covered < length + (len(laid.tops) - 1) * overlap + 8 * len(laid.tops)
 
 
 def test_the_authors_weights_are_theirs():

@@ -93,7 +93,9 @@ class Strips(Layers[Tensor]):
         sums = torch.zeros((2, x.shape[1]), dtype=torch.float64, device=x.device)
         for top, bottom in self._strips(x.shape[2], x.shape[1] * x.shape[3]):
             rows = x[0, :, top:bottom].to(torch.float32)  # by channels, which needs no copy
-            variance, mean = torch.var_mean(rows, dim=(1, 2), correction=0)
+            mean = rows.mean(dim=(1, 2))
+            # torch.var_mean takes more than twice the time of these, a tenth of a whole pass (measured on a processor).
+            variance = (rows - mean[:, None, None]).square_().mean(dim=(1, 2))
             # About each strip's own mean, so that a variance is no small difference of large sums.
             mean, number = mean.double(), bottom - top
             sums[0] += mean * number

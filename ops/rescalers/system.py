@@ -10,9 +10,9 @@ from ops.networks.vae_split import encode_split
 from ops.networks.vae_strips import encode_moments
 from ops.rescalers.growing import FACTOR, Growing, Plane, denoise_all
 from ops.rescalers.levels import quantised
-from ops.rescalers.padding import reflected, whole
+from ops.rescalers.padding import BLOCK, reflected, whole
 from ops.rescalers.passes import Passes
-from ops.rescalers.tiles import Grid, Merged, Region, Tile, fading, grid, official_grid
+from ops.rescalers.tiles import Grid, Merged, Region, Tile, even_grid, fading, grid, official_grid
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -107,7 +107,8 @@ class System(nn.Module):
 
     def cells(self, height: int, width: int) -> Grid:
         """Return the cells of a plane of latents: a cell is encoded or decoded as a whole image is."""
-        return grid(height, width, self.passes.cell // FACTOR, self.passes.cell_overlap // FACTOR)
+        cell, overlap = self.passes.cell // FACTOR, self.passes.cell_overlap // FACTOR
+        return even_grid(height, width, cell, overlap, BLOCK // FACTOR)
 
     def tiles(self, height: int, width: int) -> Grid:
         """Return the U-Net's tiles of a plane of latents."""

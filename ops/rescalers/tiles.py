@@ -76,6 +76,16 @@ def grid(height: int, width: int, tile: int, overlap: int) -> Grid:
     )
 
 
+def even_grid(height: int, width: int, tile: int, overlap: int, block: int) -> Grid:
+    """Return as few rectangular tiles of at most `tile` as there can be, made as small as that allows.
+
+    Sides and places are multiples of `block`, as height, width, tile and overlap must be; neighbours overlap by at
+    least `overlap`. A last tile that is pushed back to the border would do half of its neighbour's work once more.
+    """
+    (tile_height, tops), (tile_width, lefts) = (_even(side, tile, overlap, block) for side in (height, width))
+    return Grid(height, width, tile_height, tile_width, tops, lefts)
+
+
 def official_grid(height: int, width: int, tile: int, overlap: int) -> Grid:
     """Return the tiles of TADM's authors: squares of min(tile, height, width), or one for all where it is no larger.
 
@@ -94,6 +104,16 @@ def offsets(length: int, tile: int, overlap: int) -> tuple[int, ...]:
         return (0,)
     stride = tile - overlap
     return (*range(0, length - tile, stride), length - tile)
+
+
+def _even(length: int, tile: int, overlap: int, block: int) -> tuple[int, tuple[int, ...]]:
+    """Return the side of tiles along a length, and where they begin."""
+    number = max(1, -(-(length - overlap) // (tile - overlap)))
+    if number == 1:
+        return length, (0,)
+    side = -(-(length + (number - 1) * overlap) // (number * block)) * block
+    left = length - side
+    return side, (*(at * left // (number - 1) // block * block for at in range(number - 1)), left)
 
 
 def fading(overlap: int) -> Weigh:

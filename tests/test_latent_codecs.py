@@ -227,11 +227,18 @@ def test_a_config_without_weights_says_how_to_get_them():
         codec_from("tadm-x16").load(Runtime())
 
 
-def test_an_image_that_takes_too_much_memory_is_a_failure_of_its_own():
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 7.00 GiB"),
+    ],
+)
+def test_an_image_that_takes_too_much_memory_is_a_failure_of_its_own(error):
     codec = small_codec("tadm-x16")
 
     def full(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.00 GiB")
+        raise error
 
     payload = payload_of(codec, photo(64, 64))
     codec._system.rescaling.final_module.register_forward_pre_hook(full)  # pyright: ignore[reportAttributeAccessIssue]
@@ -242,6 +249,45 @@ def test_an_image_that_takes_too_much_memory_is_a_failure_of_its_own():
     assert re.search(enough, failure.message)
     with pytest.raises(ImageError, match=enough):
         codec.decode([payload])
+
+
+def test_numbers_that_are_none_are_a_refusal_and_not_a_black_picture():
+    codec = small_codec("tadm-x16")
+    payload = payload_of(codec, photo(64, 64))
+    with torch.inference_mode():
+        codec._system.vae.decoder.conv_out.weight.fill_(float("inf"))
+    with pytest.raises(ImageError, match="came to no numbers in float32: use bfloat16"):
+        codec.decode([payload])
+    with torch.inference_mode():
+        codec._system.vae.encoder.conv_in.weight.fill_(float("nan"))
+    (failure,) = codec.encode([photo(64, 64)])
+    assert isinstance(failure, Failure)
+    assert failure.code is FailureCode.REFUSED
+
+
+def test_a_codec_leaves_torchs_threads_as_they_were():
+    codec, before = small_codec("tadm-x16"), torch.get_num_threads()
+    torch.set_num_threads(3)
+    payload_of(codec, photo(32, 32))
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
+
+
+def test_only_whole_tiles_run_compiled():
+    codec = small_codec("tadm-x16", **MANY)
+    ran = []
+
+    def compiled(c: torch.Tensor, *given: object, **named: object) -> object:
+        ran.append(tuple(c.shape[2:]))
+        return codec._system.unet(c, *given, **named)
+
+    payloads = [payload_of(codec, photo(*size)) for size in ((60, 200), (200, 200))]
+    plain = codec.decode(payloads)
+    codec._system.compiled = (compiled,)
+    for one, other in zip(codec.decode(payloads), plain, strict=True):
+        assert np.array_equal(one, other)
+    assert set(ran) == {(16, 16)}
+    codec._system.compiled = ()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ _DEVICE_ERRORS = (
     "CUDA error", "CUDA driver", "HIP error", "device-side assert",
     "CUDNN_STATUS_INTERNAL_ERROR", "CUDNN_STATUS_EXECUTION_FAILED",
 )  # fmt: skip
+# How torch, and the system, tell of too little memory; of a processor's torch itself has no error of its own.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "not enough memory")
 
 
 class Box(NamedTuple):
@@ -62,15 +64,19 @@ def refusal(error: Exception, what: str = "encode") -> Failure:
     if isinstance(error, ImageError):
         return error.failure
     said = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or "out of memory" in said:
+    if is_out_of_memory(error):
         return Failure(FailureCode.OUT_OF_MEMORY, f"no memory to {what} it ({said or 'MemoryError'}); retry with more")
     return Failure(FailureCode.REFUSED, f"the codec failed with {type(error).__name__}: {said}; use another codec")
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether an error is for want of memory, an accelerator's or the machine's."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
 def is_broken_device(error: Exception) -> bool:
     """Say whether an error is a device's, and no image's: whatever came after it would fail, too."""
-    said = str(error)
-    return "out of memory" not in said and any(name in said for name in _DEVICE_ERRORS)
+    return not is_out_of_memory(error) and any(name in str(error) for name in _DEVICE_ERRORS)
 
 
 class Codec(Protocol):

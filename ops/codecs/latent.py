@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Meta
 from msgspec.structs import replace
 
-from ops.codecs.base import Box, Payload, Runtime, is_broken_device, refusal
+from ops.codecs.base import Box, Payload, Runtime, is_broken_device, is_out_of_memory, refusal
 from ops.codecs.learned import LearnedConfig
 from ops.codecs.marked import mark_of
 from ops.codecs.noise import BLOCK, noise_for
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ops.rescalers.growing import Growing
     from ops.rescalers.system import System
 
-# What a pixel in hand may take, as clusters/budget.py divides memory.
+# clusters/budget.py divides a worker's memory by this into its two numbers of pixels.
 BYTES_PER_PIXEL = 12
 
 # What TADM's authors do, in full precision: an image is encoded split, decoded whole, and noise stands for rounding.
@@ -98,25 +98,26 @@ class LatentConfig(LearnedConfig, frozen=True, kw_only=True):
         """Find the weights, prove them, and build the codec. Raises Unavailable where they cannot be had."""
         from ops.rescalers.loading import load_system  # noqa: PLC0415  it imports torch
 
-        return LatentCodec(self, load_system(self, runtime), runtime.pixel_budget)
+        return LatentCodec(self, load_system(self, runtime), runtime)
 
 
 class LatentCodec:
     """Shrinks and grows with a system of networks; what it grows is invented in its detail.
 
-    On processors each image goes alone, as many beside one another as the budget of pixels has memory for; on an
-    accelerator one caller at a time, and tiles of all images of a call share passes of one shape.
+    On processors each image goes alone, as many beside one another as the worker has memory for; on an accelerator one
+    caller at a time, and tiles of all images of a call share passes of one shape.
     """
 
     generative = True
 
-    def __init__(self, config: LatentConfig, system: "System", pixel_budget: int) -> None:
-        from ops.rescalers.memory import working_bytes  # noqa: PLC0415  it imports torch
+    def __init__(self, config: LatentConfig, system: "System", runtime: Runtime) -> None:
+        from ops.rescalers.memory import tensor_bytes, working_bytes  # noqa: PLC0415  it imports torch
 
         self._config, self._system = config, system
         self._digest = config.digest()
         self.concurrent = not system.batched
-        self._turns = BoundedSemaphore(max(1, pixel_budget * BYTES_PER_PIXEL // working_bytes(system)))
+        memory = (runtime.pixel_budget + runtime.large_pixels) * BYTES_PER_PIXEL
+        self._turns = BoundedSemaphore(max(1, (memory - tensor_bytes(system)) // working_bytes(system)))
 
     def encode(self, images: Sequence[Pixels]) -> list[Payload | Failure]:
         """Return a payload per image, or why there is none."""
@@ -160,6 +161,7 @@ class LatentCodec:
             scale=config.factor if config.quantiser == "noise" else None,
         )
         y, z = system.shrunk(from_levels(_padded(pixels)), noise.posterior)
+        self._check(y)
         y = quantised(y, config.quantiser, None if noise.quantisation is None else noise.quantisation.to(y))
         columns, rows = config.thumbnail_size(width, height)
         # Rounded values are levels but for the last bit, which cutting off would turn into a whole level.
@@ -187,7 +189,17 @@ class LatentCodec:
 
         region = None if box is None else Region(box.top, box.left, box.bottom, box.right)
         growing = [Growing(self._grows_from(one), one.height, one.width, region) for one in payloads]
-        return [to_levels(x, self._config.cast) for x in self._up(growing)]
+        return [to_levels(self._check(x), self._config.cast) for x in self._up(growing)]
+
+    def _check(self, x: "Tensor") -> "Tensor":
+        """Return what networks made. Raises ImageError where some of it is no number, which would turn black."""
+        if not bool(x.isfinite().all()):
+            message = (
+                f"{self._config.spelling()} came to no numbers in {self._config.precision}: use bfloat16 or float32, "
+                "or look whether the weights are whole"
+            )
+            raise ImageError(FailureCode.REFUSED, message)
+        return x
 
     def _up(self, growing: "list[Growing]") -> "list[Tensor]":
         """Return images: all in one go on an accelerator, or one after the other where its memory is too small for all.
@@ -202,7 +214,9 @@ class LatentCodec:
 
         try:
             return self._system.up_all(group)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             if len(group) == 1:
                 raise ImageError(FailureCode.OUT_OF_MEMORY, self._too_much(error)) from error
         torch.cuda.empty_cache()
@@ -233,9 +247,13 @@ class LatentCodec:
 
         from ops.networks.exact import exactly  # noqa: PLC0415  it imports torch
 
-        torch.set_num_threads(self._config.threads)  # each thread has a number of its own
-        with self._turns, exactly(self._system.device):
-            yield
+        before = torch.get_num_threads()  # each thread has a number of its own
+        torch.set_num_threads(self._config.threads)
+        try:
+            with self._turns, exactly(self._system.device):
+                yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def _padded(pixels: Pixels) -> Pixels:

@@ -48,7 +48,7 @@ class VaeConfig(LatentConfig, tag="vae", frozen=True, kw_only=True):
         """Find the weights, prove them, and build the codec. Raises Unavailable where they cannot be had."""
         from ops.rescalers.loading import load_system  # noqa: PLC0415  it imports torch
 
-        return VaeCodec(self, load_system(self, runtime), runtime.pixel_budget)
+        return VaeCodec(self, load_system(self, runtime), runtime)
 
 
 class VaeCodec(LatentCodec):

@@ -51,5 +51,5 @@ class FaithEir(System):
     def denoise(self, c: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the clean latent of equation 6, at a fixed time-step, told by tokens of the thumbnail."""
         t = torch.full((c.shape[0],), float(self._timestep), device=c.device)
-        e = predict(self.unet, c.to(self.unet.dtype), t, self.semantics(y).to(self.unet.dtype))
+        e = predict(self.unet_for(c), c.to(self.unet.dtype), t, self.semantics(y).to(self.unet.dtype))
         return clean_latent(c, e.to(torch.float32), self._timestep, "epsilon"), t

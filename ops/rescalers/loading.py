@@ -46,5 +46,5 @@ def placed(system: "System", device: str) -> "System":
         system.batched = True
         nn.Module.to(system, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if system.passes.compiled and system.denoises:
-            system.get_submodule("unet").compile(dynamic=False)  # tiles have few shapes
+            system.compiled = (torch.compile(system.get_submodule("unet"), dynamic=False),)
     return system.requires_grad_(False).eval()

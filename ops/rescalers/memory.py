@@ -17,8 +17,12 @@ STRIPS_ALIVE = 4
 
 def needed_bytes(system: "System") -> int:
     """Return about how many bytes a system takes: its tensors, and its largest pass over a cell or a batch of tiles."""
-    tensors = sum(tensor.numel() * tensor.element_size() for tensor in system.state_dict().values())
-    return tensors + working_bytes(system)
+    return tensor_bytes(system) + working_bytes(system)
+
+
+def tensor_bytes(system: "System") -> int:
+    """Return how many bytes all tensors take."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in system.state_dict().values())
 
 
 def working_bytes(system: "System") -> int:

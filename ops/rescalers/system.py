@@ -1,7 +1,7 @@
 """What systems in the latents of an autoencoder share: encode, shrink, quantise; grow, denoise tile by tile, decode."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,8 @@ class System(nn.Module):
     denoises: bool = True
     # Whether tiles go through the U-Net in batches of one size, as suits an accelerator; on processors each goes alone.
     batched: bool = False
+    # The U-Net through torch.compile, in a tuple, so that it is no child of its own.
+    compiled: tuple[Callable[..., Any], ...] = ()
 
     def __init__(self, scale: int, passes: Passes) -> None:
         super().__init__()
@@ -104,6 +106,14 @@ class System(nn.Module):
         """Return what is known of each tile of the U-Net: nothing, for a system that predicts no time-steps."""
         del z, y
         return []
+
+    def unet_for(self, c: Tensor) -> Any:
+        """Return what runs over tiles: compiled, where it is, for whole tiles alone.
+
+        Compiling for each shape ends at a number of them, so that bytes would hang on which images came first.
+        """
+        whole_tile = c.shape[2] == c.shape[3] == self.passes.tile
+        return self.compiled[0] if self.compiled and whole_tile else self.get_submodule("unet")
 
     def cells(self, height: int, width: int) -> Grid:
         """Return the cells of a plane of latents: a cell is encoded or decoded as a whole image is."""

@@ -102,7 +102,7 @@ class Tadm(System):
         del y
         t = self.timesteps(c)
         tokens = self.prompt[None].to(self.unet.dtype)
-        e = predict(self.unet, c.to(self.unet.dtype), t, tokens).to(torch.float32)
+        e = predict(self.unet_for(c), c.to(self.unet.dtype), t, tokens).to(torch.float32)
         if self._rules.timestep != "predicted":
             return clean_latent(c, e, self._rules.timestep, self._rules.prediction), t
         fixed = clean_latent(c, e, self._rules.fixed_step, self._rules.prediction)

@@ -48,7 +48,7 @@ def open(url: str | Path, *, weights: Weights = (), **runtime: Any) -> Archive: 
     """Open a sealed archive: a folder, s3:// or any URL that fsspec knows. Raises ArchiveError where there is none.
 
     `weights` are where those of its codec are, if they are neither in it nor in the folder of weights; `runtime`
-    (device, threads, pixel_budget, compile) says how fast it may regrow.
+    (device, threads, pixel_budget) says how fast it may regrow.
     """
     return Archive(reading.Archive.open(str(url)), Runtime(weights=_places(weights), **runtime))
 
@@ -151,10 +151,11 @@ def evaluate(
     return report(pipeline.evaluate(request))
 
 
-def load_codec(spelling: str, *, weights: Weights = (), **runtime: Any) -> Codec:
+def load_codec(spelling: str, *, weights: Weights = (), allow_untrained: bool = False, **runtime: Any) -> Codec:
     """Return a codec: `encode` takes images of uint8 (height, width, 3), `decode` its payloads.
 
-    A learned one runs on the file of `weights` that fits it, there or in the folder of weights.
+    A learned one runs on the file of `weights` that fits it, there or in the folder of weights. Raises WeightsError
+    where that holds untrained ones, unless `allow_untrained`.
 
     >>> import numpy as np
     >>> codec = load_codec("bicubic-x16", threads=1)
@@ -162,11 +163,13 @@ def load_codec(spelling: str, *, weights: Weights = (), **runtime: Any) -> Codec
     >>> payload.media_type, codec.decode([payload])[0].shape
     ('image/webp', (480, 640, 3))
     """
-    from ops.codecs.binding import bind
+    from ops.codecs.binding import bind, refuse_untrained, weights_of
     from ops.codecs.names import codec_from
 
     places = _places(weights)
-    return bind(codec_from(spelling), places).load(Runtime(weights=places, **runtime))
+    codec = bind(codec_from(spelling), places)
+    refuse_untrained(codec, weights_of(codec, places), allowed=allow_untrained)
+    return codec.load(Runtime(weights=places, **runtime))
 
 
 def _places(weights: Weights) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from jobs.errors import InputError, UsageError
 from ops.codecs.base import Payload, Runtime
-from ops.codecs.binding import misfit, reach
+from ops.codecs.binding import misfit, reach, refuse_needless
 from ops.codecs.learned import LearnedConfig
 from ops.codecs.names import AnyCodec, CodecError, codec_from, parse_codec
 from ops.here import device_here
@@ -127,6 +127,7 @@ def _codec_of(mark: ThumbnailMark, weights: Sequence[str]) -> tuple[AnyCodec, bo
         raise MarkError(f"made with a codec that this regrow has not: {error}; use a newer regrow") from error
     if isinstance(codec, LearnedConfig):
         return _learned(codec, mark, weights)
+    refuse_needless([codec], weights)
     if codec.digest() != mark.digest:
         raise MarkError(
             f"made with {mark.codec} of digest {mark.digest[:12]}, and this regrow's has {codec.digest()[:12]}: "

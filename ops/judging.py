@@ -66,6 +66,7 @@ class Judge:
         """
         set_threads(self._judging.protocol.threads)  # each thread has a number of its own
         made = self._maker.make(reference, kept)
+        set_threads(self._judging.protocol.threads)  # a learned codec runs with a number of its own settings
         rows = [self._row(key, reference, encoded, one) for one in made]
         good = [(row, one.pixels) for row, one in zip(rows, made, strict=True) if one.pixels is not None]
         good = [(row, pixels) for row, pixels in good if _of_one_size(row, reference, pixels)]

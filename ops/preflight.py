@@ -21,6 +21,8 @@ NUM_IMAGES = 4
 MOST_SIDE = 1024
 # A generative codec loses PSNR by inventing detail; more than this is no matter of taste.
 WORSE_BY_DECIBELS = 3.0
+# Where nothing else is to be had: noise is worse by more, whatever detail is invented.
+FAR_WORSE_BY_DECIBELS = 6.0
 # What two equal images count as: a mean over infinity says nothing.
 MOST_DECIBELS = 100.0
 
@@ -44,11 +46,16 @@ class Preflight(Struct, frozen=True, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether the codec is worth a long run: not far below its rival in PSNR, or above it as eyes see."""
+        """Whether the codec is worth a long run: not far below its rival in PSNR, or above it as eyes see.
+
+        Without a number for what eyes see PSNR decides alone, by a wider margin.
+        """
         if not self.num_images:
             return False
-        far_below = self.decibels[0] < self.decibels[1] - WORSE_BY_DECIBELS
-        return not far_below or self.perceived is None or not self._looks_worse(self.perceived)
+        below = self.decibels[1] - self.decibels[0]
+        if self.perceived is None:
+            return below <= FAR_WORSE_BY_DECIBELS
+        return below <= WORSE_BY_DECIBELS or not self._looks_worse(self.perceived)
 
     def line(self) -> str:
         """Return the numbers in a line."""
@@ -57,6 +64,8 @@ class Preflight(Struct, frozen=True, kw_only=True):
         said = f"{self.codec} against {self.rival}: PSNR {self.decibels[0]:.2f} against {self.decibels[1]:.2f} dB"
         if self.perceived is not None:
             said += f", {self.heading} {self.perceived[0]:.4f} against {self.perceived[1]:.4f}"
+        else:
+            said += ", without LPIPS or MS-SSIM"
         of = "1 image" if self.num_images == 1 else f"means of {self.num_images} images"
         return f"{said} ({of} of at most {MOST_SIDE}x{MOST_SIDE} pixels)"
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clusters.machine import this_machine
 from clusters.session import ray_session
 from ops.archive import attempts
 from ops.archive.escrowed_weights import places_of
@@ -28,6 +29,7 @@ from pipelines.deadline import longest_seconds
 from pipelines.documents import CodecHere, check_agrees, codec_here, complete, proposed, settled
 from pipelines.encode import ArchiveTask, EncodeChunk, Scoring, fetch_chunk
 from pipelines.events import Listener, Planned, Sealed, Sealing, Started, nobody
+from pipelines.idle_gpus import refuse_idle_gpus
 from pipelines.judgings import scoring_of
 from pipelines.outage import Outage
 from pipelines.packing import write_packs
@@ -174,6 +176,8 @@ def _work_through(run: Run, plan: Plan, *, seal: bool) -> Seal | None:
             num_done=plan.num_images - _sum(remaining["num_images"]),
         )
     )
+    if remaining.num_rows:
+        refuse_idle_gpus([run.here.config], address, this_machine().gpus)
     if run.preflight and is_due(run.here.config, plan, remaining):
         preflight(run.here, Target(location, run.document, None), plan, listen)
     if remaining.num_rows:

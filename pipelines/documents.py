@@ -14,6 +14,7 @@ from ops.codecs.names import AnyCodec, codec_from
 from ops.here import device_here, forget_device
 from ops.stack import regrow_version
 from ops.stores import is_there
+from ops.weights.codec_files import in_places
 from pipelines.planning import scan_source
 from pipelines.requests import ArchiveRequest
 
@@ -50,15 +51,28 @@ def settled(request: ArchiveRequest, document: ArchiveDocument | None) -> Archiv
     Raises as `ops.codecs.binding.bind` does.
     """
     codec = request.codec
-    if not isinstance(codec, LearnedConfig):
+    if codec is None:
         return request
-    if document is None or request.weights or codec.weights:
+    if not isinstance(codec, LearnedConfig) or document is None:
         return replace(request, codec=bind(codec, request.weights))
     own = codec_from(document.codec)
+    if not _meant(codec, own.weights_digest(), request.weights):
+        return replace(request, codec=bind(codec, request.weights))
     try:
         return replace(request, codec=codec.bound(own.weights_digest(), _network_settings(own)))
     except MisfitWeights:
         return request  # refused, as every other codec that is not the archive's
+
+
+def _meant(codec: LearnedConfig, digest: str, places: Sequence[str]) -> bool:
+    """Say whether a codec of an archive that is there means the archive's own weights, of a digest.
+
+    It does where it names them, and where it names none while they lie in the places given, or nothing does.
+    """
+    if codec.weights:
+        return codec.weights == digest
+    given = [one.digest for one in in_places(places)]
+    return digest in given or not given
 
 
 def proposed(location: Location, request: ArchiveRequest) -> tuple[ArchiveDocument, CodecHere]:

@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
+from clusters.machine import this_machine
 from clusters.session import ray_session
 from ops.archive import attempts
 from ops.archive.escrowed_weights import places_of
 from ops.archive.layout import ArchiveError, Location, locate, read_document
 from ops.archive.reading import Archive, catalog_rows
 from ops.archive.rows import OK
+from ops.codecs.names import codec_from
 from ops.evaluation.document import EvaluationDocument, create_evaluation, read_evaluation
 from ops.evaluation.plan import (
     PIXELS_PER_BYTE,
@@ -35,6 +37,7 @@ from ops.sources.scanning import scan
 from ops.stores import absolute, join, open_store
 from pipelines.deadline import judging_seconds
 from pipelines.events import Listener, Started, nobody
+from pipelines.idle_gpus import refuse_idle_gpus
 from pipelines.judge import JudgeTask, JudgeWork, fetch_work
 from pipelines.judgings import evaluation_url, patches_of, places_for, proposed, scoring_of, shares_of
 from pipelines.outage import Outage
@@ -149,6 +152,7 @@ def opened(url: str) -> Evaluated:
 
 
 def _judge(task: JudgeTask, remaining: pa.Table, request: EvaluateRequest, listen: Listener) -> None:
+    refuse_idle_gpus(map(codec_from, task.judging.codecs), request.address, this_machine().gpus)
     stages = Stages(fetch_work, JudgeWork, task)
     largest = PIXELS_PER_BYTE * (pc.max(remaining["num_bytes"]).as_py() or 0)
     longest = 2 * judging_seconds(task.judging, WORK_IMAGES, max(largest, WORK_PIXELS)) + SPARE_SECONDS

@@ -101,7 +101,7 @@ def _codecs(request: EvaluateRequest, archive: Archive | None) -> tuple[list[Any
     codecs, places = _asked_for(request, archive), places_for(request.weights, archive)
     untrained = []
     for name, codec in zip(labels_of(codecs), codecs, strict=True):
-        found = archived_weights(codec, archive.location, places) if archive else weights_of(codec, places)
+        found = archived_weights(codec, archive.location, request.weights) if archive else weights_of(codec, places)
         if refuse_untrained(codec, found, allowed=request.allow_untrained):
             untrained.append(name)
         check_runs(codec, places)  # one that cannot run here is refused before Ray starts

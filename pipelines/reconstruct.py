@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from clusters.machine import this_machine
 from clusters.session import ray_session
 from ops.archive.escrow import codec_of
 from ops.archive.escrowed_weights import archived_weights, places_of
@@ -24,6 +25,7 @@ from ops.stores import absolute, child_of, join
 from ops.stores.local import path_of
 from pipelines.deadline import codec_seconds
 from pipelines.events import Listener, Receipt, Started, nobody
+from pipelines.idle_gpus import refuse_idle_gpus
 from pipelines.regrow import Output, RegrowImages, RegrowTask, fetch_outputs
 from pipelines.requests import ReconstructRequest
 from pipelines.rows import read_receipt
@@ -113,6 +115,7 @@ def _run(archive: Archive, task: RegrowTask, request: ReconstructRequest, listen
     names = OutputNames(keys(), request.format)
     if not num_images:
         raise ArchiveError(f"{archive.location.url} has no image with a thumbnail that meets the request")
+    refuse_idle_gpus([task.codec], request.address, this_machine().gpus)
     listen(Started(num_images=num_images, num_bytes=0, num_done=0))
     with ray_session(request.address, accelerated=is_learned(task.codec)) as budget:
         for table in archive.select(**selection):

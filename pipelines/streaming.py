@@ -9,10 +9,12 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
+from msgspec.structs import replace
 
 from clusters.budget import Budget
 from ops.archive.layout import ArchiveError
 from ops.codecs.base import Runtime
+from ops.here import usable_device
 from pipelines.rows import Row, row_of, table_of
 
 # While one chunk's last images are worked on and its part is put, the next one's first keep the threads busy.
@@ -109,7 +111,8 @@ class _Actor:
     """The second stage, on tables of one row."""
 
     def __init__(self, stages: Stages, runtime: Runtime) -> None:
-        self._work = stages.actor(stages.task, runtime)
+        # Only the worker knows what its torch can use: the driver counted files of devices, or asked Ray.
+        self._work = stages.actor(stages.task, replace(runtime, device=usable_device(runtime.device)))
 
     def __call__(self, table: pa.Table) -> pa.Table:
         return table_of(self._work(row_of(table)))

@@ -12,11 +12,15 @@ import pytest
 from msgspec.structs import replace
 
 import clusters.session
+import ops.here
 from clusters.budget import BYTES_PER_PIXEL, Budget, budget_for, budget_for_nodes
 from clusters.machine import Machine, nvidia_gpus, this_machine
 from ops.archive.layout import ArchiveError
 from ops.codecs.base import Runtime
-from pipelines.streaming import Stages, stream
+from ops.codecs.names import codec_from
+from ops.here import IDLE_GPU, has_cuda, usable_device
+from pipelines.idle_gpus import refuse_idle_gpus
+from pipelines.streaming import Stages, _Actor, stream
 from tests.runs import Run, current, photographs, put_files, request
 
 MACHINES = [
@@ -94,6 +98,40 @@ def test_gpus_are_those_with_a_device_file_that_the_environment_leaves(
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "nvidia-caps"):
         (tmp_path / name).touch()
     assert nvidia_gpus(tmp_path, environment) == number
+
+
+class Placed:
+    """An actor that says on which device it was put."""
+
+    def __init__(self, _task: str, runtime: Runtime) -> None:
+        self._device = runtime.device
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "device": self._device}
+
+
+def test_a_worker_takes_a_gpu_only_where_its_torch_can_use_one_and_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+    ops.here._warn_of_idle_gpu.cache_clear()
+    wanted = "cuda" if has_cuda() else "cpu"
+    for _ in range(2):
+        actor = _Actor(Stages(lambda row, _task: row, Placed, "task"), Runtime(device="cuda"))
+        assert actor(pa.table({"number": [1]})).to_pylist() == [{"number": 1, "device": wanted}]
+    assert [record.getMessage() for record in caplog.records] == ([] if has_cuda() else [IDLE_GPU])
+    assert usable_device("cpu") == "cpu"
+
+
+@pytest.mark.skipif(has_cuda(), reason="torch can use the GPU of this machine")
+def test_full_networks_are_refused_beside_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    full = codec_from("tadm-x16")
+    small, bicubic = codec_from({"name": "tadm", "scale": 16, "size": "small"}), codec_from("bicubic-x16")
+    with pytest.raises(ArchiveError, match="tadm-x16 would take days on the processor, and torch here cannot use the"):
+        refuse_idle_gpus([bicubic, full], None, 1)
+    refuse_idle_gpus([small, bicubic], None, 1)
+    refuse_idle_gpus([full], None, 0)  # no GPU, or none left by CUDA_VISIBLE_DEVICES: it was meant
+    refuse_idle_gpus([full], "10.0.0.1:6379", 1)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    refuse_idle_gpus([full], None, 1)
 
 
 def rows_through(budget: Budget, num_rows: int = 6, **options: Any) -> list[dict[str, Any]]:

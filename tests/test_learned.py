@@ -10,6 +10,7 @@ from PIL import Image
 
 import regrow as rg
 from jobs import cli
+from jobs.alone import regrow_alone
 from jobs.report.measured import measure
 from jobs.report.verdict import verdicts
 from jobs.spec import parse_job
@@ -20,8 +21,8 @@ from ops.archive.reading import Archive
 from ops.archive.rows import ImageRow
 from ops.archive.selftest import selftest
 from ops.codecs.base import Payload, Runtime
-from ops.codecs.binding import bind, bind_all, reach
-from ops.codecs.learned import LearnedConfig
+from ops.codecs.binding import bind, bind_all, reach, weights_of
+from ops.codecs.learned import LearnedConfig, MisfitWeights
 from ops.codecs.names import CodecError, codec_from
 from ops.images import Failure, FailureCode
 from ops.metrics.base import Unavailable
@@ -33,6 +34,7 @@ from ops.weights import codec_files
 from ops.weights.files import WeightsError
 from pipelines.archive import archive
 from pipelines.deadline import codec_seconds
+from pipelines.documents import settled
 from pipelines.evaluate import evaluate
 from pipelines.events import Noted
 from pipelines.judgings import proposed
@@ -76,7 +78,77 @@ def test_the_only_file_that_fits_is_taken_and_a_named_one_before_it(tmp_path, fo
     assert (found.weights, found.size) == (lying.digest, "small")
     assert bind(codec_from("tadm-x16"), [named]).weights_digest() == codec_files.read_header(named).digest
     assert bind(found, []) == found
-    assert bind(codec_from("bicubic-x4"), [named]) == codec_from("bicubic-x4")
+    assert bind(codec_from("bicubic-x4")) == codec_from("bicubic-x4")
+
+
+def test_a_fit_in_a_folder_that_was_named_ends_the_search_before_the_folder_of_weights(tmp_path, folder):
+    weights_file(folder / "a.safetensors")
+    named = codec_files.read_header(weights_file(tmp_path / "mine" / "b.safetensors", seed=1))
+    places = [str(tmp_path / "mine")]
+    assert bind(codec_from("tadm-x16"), places).weights_digest() == named.digest
+    beside = codec_files.read_header(weights_file(folder / "v.safetensors", "vae-x8"))
+    assert bind(codec_from("vae-x8"), places).weights_digest() == beside.digest  # nothing that was named fits
+    weights_file(tmp_path / "mine" / "c.safetensors", seed=2)
+    with pytest.raises(CodecError, match=r"2 files .*mine/b\.safetensors, .*mine/c\.safetensors$"):
+        bind(codec_from("tadm-x16"), places)
+
+
+def test_weights_named_by_digest_bring_the_settings_of_their_file(tmp_path):
+    config, url = small_weights("tadm-x16", prediction="v")
+    job = codec_from({"name": "tadm", "scale": 16, "weights": config.weights})
+    found = bind(job, [url])
+    assert isinstance(found, LearnedConfig)
+    assert (found.weights, found.network_settings()) == (config.weights, config.network_settings())
+    said = r"does not fit tadm-x16: they were made for prediction v, not epsilon"
+    unlike = replace(config, prediction="epsilon")
+    with pytest.raises(CodecError, match=said):
+        weights_of(unlike, [url])
+    with pytest.raises(Unavailable, match=said):
+        unlike.load(Runtime(weights=(url,)))
+    other = weights_file(tmp_path / "other.safetensors", seed=1)
+    with pytest.raises(CodecError, match=f"they are of digest .*, not {config.weights}"):
+        bind(job, [url, other])
+
+
+def test_an_older_file_that_lacks_a_setting_was_made_for_its_default():
+    config, _ = small_weights("tadm-x16")
+    older = {name: value for name, value in config.network_settings().items() if name != "space"}
+    config.check_made_for(older)
+    with pytest.raises(MisfitWeights, match="they were made for space latent, not pixel"):
+        replace(config, space="pixel").check_made_for(older)
+    with pytest.raises(MisfitWeights, match="they were made for colour no, which tadm has not"):
+        config.check_made_for({**older, "colour": "no"})
+
+
+def test_a_codec_without_weights_refuses_places_of_some(tmp_path):
+    said = r"bicubic-x4 has no weights: leave --weights out"
+    url, source = weights_file(tmp_path / "w.safetensors"), put_files(str(tmp_path / "photos"), photographs(1))
+    bicubic, location = codec_from("bicubic-x4"), locate(str(tmp_path / "there"))
+    with pytest.raises(CodecError, match=said):
+        archive(request(source, tmp_path / "a", codec=bicubic, weights=(url,)))
+    with pytest.raises(CodecError, match=said):
+        rg.load_codec("bicubic-x4", weights=url)
+    create(location, document_for("bicubic-x4"))
+    for codec in (bicubic, None):
+        with pytest.raises(CodecError, match=said):
+            archive(request(source, tmp_path / "there", codec=codec, weights=(url,)))
+    assert len(bind_all([bicubic, codec_from("tadm-x16")], [url])) == 2
+    (tmp_path / "t.webp").write_bytes(rg.load_codec("bicubic-x4").encode([makers.photo(64, 48)])[0].thumbnail)  # type: ignore[union-attr]
+    with pytest.raises(CodecError, match=said):
+        regrow_alone(str(tmp_path / "t.webp"), str(tmp_path / "o.png"), None, None, weights=(url,))
+
+
+def test_an_archive_that_is_there_decides_which_of_several_weights_are_meant(tmp_path, folder):
+    own, other = (weights_file(tmp_path / "mine" / f"{seed}.safetensors", seed=seed) for seed in (0, 1))
+    config = bind(codec_from("tadm-x16"), [own])
+    document = replace(document_for("bicubic-x4"), codec=config.settings(), codec_digest=config.digest())
+    asked = request("photos", "a", codec=codec_from("tadm-x16"), weights=(str(tmp_path / "mine"),))
+    assert settled(asked, document).codec == config
+    by_digest = {"name": "tadm", "scale": 16, "weights": config.weights_digest()}
+    assert settled(request("photos", "a", codec=codec_from(by_digest)), document).codec == config  # its own, wherever
+    meant = settled(replace(asked, weights=(other,)), document).codec
+    assert meant is not None
+    assert meant.weights_digest() == codec_files.read_header(other).digest  # to be refused
 
 
 def test_a_file_of_another_scale_or_name_is_refused_with_both(tmp_path, folder):
@@ -170,6 +242,9 @@ def test_untrained_weights_are_refused_unless_they_are_allowed(tmp_path):
     codec, url = codec_from("tadm-x16"), weights_file(tmp_path / "w.safetensors", trained=False)
     with pytest.raises(WeightsError, match=r"w\.safetensors holds untrained weights.*or say --allow-untrained"):
         archive(request(source, tmp_path / "a", codec=codec, weights=(url,)))
+    with pytest.raises(WeightsError, match=r"w\.safetensors holds untrained weights"):
+        rg.load_codec("tadm-x16", weights=url)
+    assert rg.load_codec("tadm-x16", weights=url, allow_untrained=True).generative
     with pytest.raises(WeightsError, match="holds untrained weights"):
         evaluate(EvaluateRequest(target=source, protocol=FAST, codecs=[codec], weights=(url,)))
     assert not (tmp_path / "a").exists()
@@ -266,6 +341,17 @@ def test_a_codec_as_good_as_bicubic_passes_its_preflight():
     assert replace(found, decibels=(20.0, 24.0), perceived=(0.9, 0.5), higher_is_better=False).passed is False
     assert replace(found, decibels=(20.0, 24.0), perceived=(0.4, 0.5), higher_is_better=False).passed
     assert replace(found, decibels=(22.0, 24.0), perceived=(0.9, 0.5), higher_is_better=False).passed
+    assert "without" not in found.line()
+
+
+def test_without_a_number_for_what_eyes_see_psnr_alone_tells_noise_in_a_preflight():
+    config = codec_from("bicubic-x4")
+    found = compare(config, config.load(Runtime()), [makers.photo(100, 80)])  # too small for MS-SSIM
+    assert found.perceived is None
+    assert found.passed
+    assert "dB, without LPIPS or MS-SSIM (1 image of" in found.line()
+    assert replace(found, decibels=(18.5, 24.0)).passed
+    assert replace(found, decibels=(9.0, 24.0)).passed is False
 
 
 def test_deadlines_and_job_files_know_learned_codecs():

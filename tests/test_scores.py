@@ -1,13 +1,23 @@
 """Score rows read back: which version of an image counts, and with which versions of libraries it was judged."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
+import torch
 
 from jobs.report.measured import measure
 from jobs.report.trust import trust_words
+from ops.archive.layout import Reading
+from ops.codecs.base import Runtime
+from ops.codecs.bicubic import BicubicConfig
 from ops.evaluation import scores
+from ops.evaluation.document import Candidate, Judging
 from ops.evaluation.scores import ScoreRow, ScoreStatus, mean_error_maps, put_scores, read_all_scores
-from tests import findings
+from ops.judging import Judge
+from ops.metrics.base import MetricConfig
+from ops.metrics.protocol import Protocol
+from tests import findings, makers
 
 CANDIDATES = ["bicubic-x16", "jpeg=bicubic-x16"]
 COLUMNS = ["psnr_rgb"]
@@ -79,3 +89,49 @@ def test_works_of_several_stacks_are_counted_and_the_report_warns_of_them(tmp_pa
         words = trust_words(found, measured, measured.candidates[findings.NANO.name])
         assert ("were not all judged with the same versions" in words) == bool(said)
         assert said in words
+
+
+class Threads(MetricConfig, tag="threads", frozen=True, kw_only=True):
+    """Scores by how many threads torch has while it is asked."""
+
+    column: ClassVar[str] = "threads"
+    heading: ClassVar[str] = "threads"
+
+    def load(self, _runtime):
+        return self
+
+    def score(self, _reference, _reconstruction):
+        return float(torch.get_num_threads())
+
+
+class Greedy:
+    """A real codec that leaves torch with as many threads as suit it."""
+
+    generative, concurrent = False, False
+
+    def __init__(self, codec):
+        self._codec = codec
+
+    def encode(self, images):
+        return self._codec.encode(images)
+
+    def decode(self, payloads):
+        torch.set_num_threads(2)
+        return self._codec.decode(payloads)
+
+
+def test_metrics_run_with_the_threads_of_the_protocol_whatever_a_codec_has_set():
+    config, before = BicubicConfig(scale=16), torch.get_num_threads()
+    judging = Judging(
+        protocol=Protocol(name="threads", about="made up", metrics=[Threads()], threads=1), reading=Reading(),
+        codecs=[config.settings()], codec_digests=[config.digest()],
+        candidates=[Candidate(name="bicubic-x16", kind="codec")],
+    )  # fmt: skip
+    judge = Judge(judging, Runtime())
+    held = judge._maker._codecs
+    held["bicubic-x16"] = (config, Greedy(held["bicubic-x16"][1]))
+    try:
+        [row] = judge.judge("0.png", makers.photo(64, 48), b"").rows
+    finally:
+        torch.set_num_threads(before)
+    assert row.scores == {"threads": 1.0}

@@ -365,6 +365,15 @@ def test_osirdiffs_checkpoint_has_no_adapter_of_the_autoencoder(tmp_path):
     assert all(torch.equal(tensors[f"vae.{name}"], own[name]) for name in own if ".lora_" not in name)
 
 
+def test_a_checkpoint_of_the_other_method_is_refused_with_the_codec_that_it_is_for(released, tmp_path):
+    with pytest.raises(WeightsError, match=r"x16\.pkl has an adapter of the autoencoder .*with --codec tadm-x16"):
+        convert_tadm(OsirdiffConfig(scale=16, size="small"), **released.arguments())
+    for empty in ({}, None):
+        path = rewritten(released.checkpoint, tmp_path, lambda content, to=empty: content.update(state_dict_vae=to))
+        with pytest.raises(WeightsError, match=r"changed\.pkl has no adapter of the .*with --codec osirdiff-x16"):
+            convert_tadm(SMALL, **{**released.arguments(), "checkpoint": path})
+
+
 def key_of(content, part: str, ending: str) -> str:
     return next(name for name in content[part] if name.endswith(ending))
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ops.archive.layout import ArchiveDocument, ArchiveError, Escrow, Location
 from ops.codecs.base import CodecConfig
-from ops.codecs.binding import weights_of
+from ops.codecs.binding import refuse_needless, weights_of
 from ops.metrics.base import Unavailable
 from ops.stores import join
 from ops.stores.local import path_of
@@ -86,10 +86,11 @@ def places_of(location: Location, places: Sequence[str]) -> tuple[str, ...]:
 
 
 def archived_weights(config: CodecConfig, location: Location, places: Sequence[str]) -> CodecWeights | None:
-    """Return the weights of an archive's codec; nothing for one without any.
+    """Return the weights of an archive's codec; nothing for one without any, for which there are no places to name.
 
     Raises Unavailable where they are nowhere, which says what the archive knows of them.
     """
+    refuse_needless([config], places)
     try:
         return weights_of(config, places_of(location, places))
     except Unavailable as error:

@@ -12,7 +12,7 @@ from ops.codecs.learned import LearnedConfig, MisfitWeights
 from ops.codecs.names import CodecError
 from ops.stores import absolute
 from ops.stores.routing import scheme_of
-from ops.weights.codec_files import SUFFIX, CodecWeights, all_in, find, read_header
+from ops.weights.codec_files import SUFFIX, CodecWeights, all_in, find, in_places, read_header
 from ops.weights.files import WeightsError
 
 Config = TypeVar("Config", bound=CodecConfig)
@@ -23,15 +23,19 @@ NEEDED = ("torch", "diffusers", "safetensors")
 def bind(config: Config, places: Sequence[str] = ()) -> Config:
     """Return a codec's config with the digest of the weights that it is to run on; one without weights as it is.
 
-    A file among the places is meant, and must fit; else the only one that fits in their folders and in the folder of
-    weights is taken. Raises CodecError where none fits or several do, WeightsError and Unavailable as
-    `ops.weights.codec_files` does.
+    A file among the places is meant, and must fit; else the only one that fits in their folders is taken, and without
+    any the only one in the folder of weights. Raises CodecError where none fits or several do, WeightsError and
+    Unavailable as `ops.weights.codec_files` does.
     """
     return bind_all([config], places)[0]
 
 
 def bind_all(configs: Sequence[Config], places: Sequence[str] = ()) -> list[Config]:
-    """Do the same for several codecs: each file among the places must fit one of them."""
+    """Do the same for several codecs: each file among the places must fit one of them.
+
+    Raises CodecError where none of them runs on weights, but places of some are given.
+    """
+    refuse_needless(configs, places)
     files = [place for place in map(absolute, places) if _is_file(place)]
     folders = [place for place in map(absolute, places) if place not in files]
     named = [read_header(url) for url in files]
@@ -54,8 +58,10 @@ def weights_of(config: CodecConfig, places: Sequence[str] = ()) -> CodecWeights 
     if not isinstance(config, LearnedConfig):
         return None
     found = find(config.weights, places)
-    if why := misfit(config, found):
-        raise CodecError(why)
+    try:
+        config.check_made_for(found.settings)
+    except MisfitWeights as why:
+        raise CodecError(f"{found.url} does not fit {config.spelling()}: {why}") from why
     return found
 
 
@@ -81,6 +87,13 @@ def refuse_untrained(config: CodecConfig, found: CodecWeights | None, *, allowed
     return True
 
 
+def refuse_needless(configs: Sequence[CodecConfig], places: Sequence[str]) -> None:
+    """Raise CodecError where places of weights are given, but no codec runs on any."""
+    if places and configs and not any(isinstance(config, LearnedConfig) for config in configs):
+        spelled = ", ".join(config.spelling() for config in configs)
+        raise CodecError(f"{spelled} {'has' if len(configs) == 1 else 'have'} no weights: leave --weights out")
+
+
 def reach(runtime: Runtime, places: Sequence[str]) -> Runtime:
     """Return a runtime that looks for weights in places; a worker elsewhere may not have its driver's folders."""
     here = [place for place in map(absolute, places) if scheme_of(place) or Path(place).exists()]
@@ -101,10 +114,13 @@ def _bound(config: LearnedConfig, named: Sequence[CodecWeights], folders: Sequen
         found = find(config.weights, [*(one.url for one in named), *folders])
         if why := misfit(config, found):
             raise CodecError(why)
-        return config
-    fitting = [one for one in named if not misfit(config, one)]
-    beside = [] if fitting else [one for one in all_in(folders) if one.settings.get("name") == config.name]
-    fitting = _once(fitting or [one for one in beside if not misfit(config, one)])
+        return config.bound(found.digest, found.settings)
+    fitting, beside = [one for one in named if not misfit(config, one)], []
+    for search, places in ((in_places, folders), (all_in, ())):  # a fit in a folder that was named ends the search
+        if not fitting:
+            beside += [one for one in search(places) if one.settings.get("name") == config.name]
+            fitting = [one for one in beside if not misfit(config, one)]
+    fitting = _once(fitting)
     if not fitting:
         hint = f"; {misfit(config, beside[0])}" if beside else ""
         raise CodecError(

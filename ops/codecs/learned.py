@@ -58,10 +58,13 @@ class LearnedConfig(CodecConfig, frozen=True, kw_only=True):
     def bound(self, digest: str, settings: dict[str, Any]) -> "LearnedConfig":
         """Return this config for the weights of a digest, which were made for these settings.
 
-        A setting at its default follows the file; another one, and the name and scale always, must agree with it.
-        Raises MisfitWeights.
+        A setting at its default follows the file, also where someone wrote that default: the two cannot be told apart.
+        Another one must agree with the file, as name, scale and a digest that is there always must. Raises
+        MisfitWeights.
         """
-        own, defaults = self.network_settings(), {field.name: field.default for field in msgspec.structs.fields(self)}
+        if self.weights not in ("", digest):
+            raise MisfitWeights(f"they are of digest {digest}, not {self.weights}: use those of that digest")
+        own, defaults = self.network_settings(), self._defaults()
         adopted: dict[str, Any] = {}
         for name, made_for in settings.items():
             if name not in own:
@@ -72,6 +75,23 @@ class LearnedConfig(CodecConfig, frozen=True, kw_only=True):
                 raise MisfitWeights(f"they were made for {name} {made_for}, not {own[name]}: use weights for that")
             adopted[name] = made_for
         return msgspec.convert({**msgspec.to_builtins(self), **adopted, "weights": digest}, type(self))
+
+    def check_made_for(self, settings: dict[str, Any]) -> None:
+        """Raise MisfitWeights unless weights made for these settings are those of this config, which is bound.
+
+        Nothing follows the file any more. What an older file does not say, it was made for at its default.
+        """
+        defaults = self._defaults()
+        for name, value in self.network_settings().items():
+            made_for = settings.get(name, defaults.get(name))
+            if value != made_for:
+                raise MisfitWeights(f"they were made for {name} {made_for}, not {value}: use weights for that")
+        if unknown := sorted(settings.keys() - self.network_settings().keys()):
+            name = unknown[0]
+            raise MisfitWeights(f"they were made for {name} {settings[name]}, which {self.name} has not: use its own")
+
+    def _defaults(self) -> dict[str, Any]:
+        return {field.name: field.default for field in msgspec.structs.fields(self)}
 
 
 def is_learned(config: CodecConfig) -> bool:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from ops.codecs.learned import MisfitWeights
 from ops.metrics.base import Unavailable
 from ops.networks.strict import misfit
 from ops.weights import codec_files
@@ -26,6 +27,10 @@ def load_system(config: "LatentConfig", runtime: "Runtime") -> "System":
             "checkpoints; `regrow weights make-random` an untrained one, to try things out)"
         )
     found = codec_files.find(config.weights, runtime.weights)
+    try:
+        config.check_made_for(found.settings)
+    except MisfitWeights as why:
+        raise Unavailable(f"{found.url} does not fit {config.spelling()}: {why}") from why
     with torch.device("meta"):  # shapes only: the tensors come from the file
         system = config.network()
     tensors = codec_files.load(found)

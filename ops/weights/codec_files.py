@@ -70,6 +70,11 @@ def all_in(places: Sequence[str]) -> list[CodecWeights]:
     return list(found.values())
 
 
+def in_places(places: Sequence[str]) -> list[CodecWeights]:
+    """Return the codecs' files in places, and not those in the folder of weights. Raises WeightsError as `all_in`."""
+    return list({one.digest: one for one in reversed(list(_named(places)))}.values())[::-1]
+
+
 def files_for(name: str, scale: int | None, places: Sequence[str]) -> list[CodecWeights]:
     """Return the files in places, and then in the folder of weights, for a codec of a name and scale.
 
@@ -167,11 +172,15 @@ def _near(found: CodecWeights) -> str:
 
 def _searched(places: Sequence[str], first: str = "") -> Iterator[CodecWeights]:
     """Yield the codecs' files in places and in the folder of weights, which need not be there."""
+    yield from _named(places, first)
+    yield from _in_place(absolute(folder()), first)
+
+
+def _named(places: Sequence[str], first: str = "") -> Iterator[CodecWeights]:
     for place in map(absolute, places):
         if not scheme_of(place) and not Path(place).exists():
             raise WeightsError(f"{place}: no such file or folder; name one that holds weights")
         yield from _in_place(place, first)
-    yield from _in_place(absolute(folder()), first)
 
 
 def _in_place(place: str, first: str = "") -> Iterator[CodecWeights]:

@@ -52,6 +52,7 @@ def convert_tadm(
     """
     system = _on_meta(config)
     main = read_tadm(checkpoint)
+    _check_method(config, checkpoint, main)
     module = read_rescaling(rescaling, int(config.network_settings()["scale"]))
     _check_parts(system, main, module)
     with contextlib.ExitStack() as places:
@@ -136,6 +137,17 @@ def _child(system: "nn.Module", name: str) -> "nn.Module":
     if name not in children:
         raise WeightsError(f"these settings have no {name}, so that no published checkpoint fits them")
     return children[name]
+
+
+def _check_method(config: "LearnedConfig", checkpoint: str, main: TadmCheckpoint) -> None:
+    """Raise WeightsError where a checkpoint is the other method's: TADM's alone has an adapter of the autoencoder."""
+    has, method = ("an", "tadm") if main.vae else ("no", "osirdiff")
+    if config.name != method:
+        other = config.spelling().replace(config.name, method, 1)
+        raise WeightsError(
+            f"{checkpoint} has {has} adapter of the autoencoder (state_dict_vae), so that it is no file of "
+            f"{config.spelling()}: convert it with --codec {other}"
+        )
 
 
 def _check_parts(system: "nn.Module", main: TadmCheckpoint, module: RescalingCheckpoint) -> None:

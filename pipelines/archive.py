@@ -28,7 +28,7 @@ from ops.stores import absolute, child_of, is_there
 from pipelines.deadline import longest_seconds
 from pipelines.documents import CodecHere, check_agrees, codec_here, complete, proposed, settled
 from pipelines.encode import ArchiveTask, EncodeChunk, Scoring, fetch_chunk
-from pipelines.events import Listener, Planned, Sealed, Sealing, Started, nobody
+from pipelines.events import UNTRAINED, Listener, Noted, Planned, Sealed, Sealing, Started, nobody
 from pipelines.idle_gpus import refuse_idle_gpus
 from pipelines.judgings import scoring_of
 from pipelines.outage import Outage
@@ -99,6 +99,8 @@ def _run_of(
     request: ArchiveRequest | RetryRequest, location: Location, document: ArchiveDocument,
     here: CodecHere, listen: Listener,
 ) -> Run:  # fmt: skip
+    if document.untrained:
+        listen(Noted(UNTRAINED))
     scoring = scoring_of(request.score, document, location) if request.score else None
     wanted = isinstance(request, ArchiveRequest) and request.preflight
     return Run(location, document, here, listen, request.address, request.weights, scoring, wanted)

@@ -23,6 +23,9 @@ class Started(Struct, frozen=True):
     num_done: int
 
 
+UNTRAINED = "UNTRAINED weights: what they regrow is noise"
+
+
 class Noted(Struct, frozen=True):
     """Something that a user should know, in a line."""
 

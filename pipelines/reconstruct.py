@@ -24,7 +24,7 @@ from ops.sources.folders import is_local
 from ops.stores import absolute, child_of, join
 from ops.stores.local import path_of
 from pipelines.deadline import codec_seconds
-from pipelines.events import Listener, Receipt, Started, nobody
+from pipelines.events import UNTRAINED, Listener, Noted, Receipt, Started, nobody
 from pipelines.idle_gpus import refuse_idle_gpus
 from pipelines.regrow import Output, RegrowImages, RegrowTask, fetch_outputs
 from pipelines.requests import ReconstructRequest
@@ -63,6 +63,8 @@ def reconstruct(request: ReconstructRequest, listen: Listener = nobody) -> Recon
     archived_weights(codec, archive.location, request.weights)
     places = places_of(archive.location, [absolute(place) for place in request.weights])
     check_runs(codec, places)  # a codec that cannot run here is refused before Ray starts
+    if archive.document.untrained:
+        listen(Noted(UNTRAINED))
     task = RegrowTask(
         location=archive.location,
         version=archive.version,

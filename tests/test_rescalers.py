@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ops.rescalers.colour import anchored
+from ops.rescalers.geometry import whole
 from ops.rescalers.levels import from_levels, quantised, to_levels
-from ops.rescalers.padding import reflected, whole
+from ops.rescalers.padding import reflected
 from ops.rescalers.tiles import Merged, Region, even_grid, fading, grid, official_grid, official_weights, offsets
 
 

@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from ops.codecs.base import Box, Payload, Runtime, is_broken_device, is_out_of_memory, refusal
 from ops.codecs.learned import LearnedConfig
 from ops.codecs.marked import mark_of
-from ops.codecs.noise import BLOCK, noise_for
+from ops.codecs.noise import noise_for
 from ops.codecs.resampling import check_box, shrunk_size
 from ops.codecs.tile_facts import EXTRA, pack_facts
 from ops.images import Failure, FailureCode, ImageError, Pixels
 from ops.marks import write_mark
+from ops.rescalers.geometry import BLOCK, whole
 from ops.rescalers.passes import Anchor, Border, Cast, Encoding, Passes, Posterior, Precision, Quantiser, Tiling
 from ops.thumbnails import ThumbnailType, decode_thumbnail, encode_lossless
 
@@ -83,7 +84,7 @@ class LatentConfig(LearnedConfig, frozen=True, kw_only=True):
     def thumbnail_size(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height of the thumbnail of an image."""
         if self.border == "kept":
-            return shrunk_size(-(-width // BLOCK) * BLOCK, -(-height // BLOCK) * BLOCK, self.factor)
+            return shrunk_size(whole(width), whole(height), self.factor)
         return shrunk_size(width, height, self.factor)
 
     def passes(self) -> Passes:

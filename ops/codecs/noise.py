@@ -2,13 +2,10 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ops.rescalers.geometry import CHANNELS, FACTOR, whole
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-# Pixels: an image is mirrored to a multiple (ops/rescalers/padding.py has the same).
-BLOCK = 64
-# Of Stable Diffusion's autoencoder: pixels per latent and side, and channels.
-FACTOR, CHANNELS = 8, 4
 
 
 class Noise(NamedTuple):
@@ -23,7 +20,7 @@ def noise_for(seed: int, width: int, height: int, *, latents: bool, scale: int |
     import torch  # noqa: PLC0415  the base install has none
 
     generator = torch.Generator().manual_seed(seed)
-    rows, columns = (-(-side // BLOCK) * BLOCK for side in (height, width))
+    rows, columns = whole(height), whole(width)
     drawn = torch.randn((1, CHANNELS, rows // FACTOR, columns // FACTOR), generator=generator) if latents else None
     if scale is None:
         return Noise(drawn, None)

@@ -7,6 +7,7 @@ import numpy as np
 from ops.codecs.base import Payload, Runtime
 from ops.codecs.latent import LatentCodec, LatentConfig
 from ops.images import FailureCode, ImageError, Pixels
+from ops.rescalers.geometry import CHANNELS, FACTOR, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from ops.rescalers.autoencoder import Autoencoder
 
 EXTRA = "latents"
-CHANNELS = 4
 
 
 class VaeConfig(LatentConfig, tag="vae", frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class VaeCodec(LatentCodec):
     def _grows_from(self, payload: Payload) -> "Tensor":
         import torch  # noqa: PLC0415  the base install has none
 
-        rows, columns = (-(-side // 64) * 8 for side in (payload.height, payload.width))
+        rows, columns = (whole(side) // FACTOR for side in (payload.height, payload.width))
         kept = payload.extras.get(EXTRA, b"")
         wanted = 2 * CHANNELS * rows * columns
         if len(kept) != wanted:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ops.networks.stable_diffusion import SCALING, VaeShape, build_vae
-from ops.rescalers.growing import FACTOR
+from ops.rescalers.geometry import FACTOR
 from ops.rescalers.passes import Passes
 from ops.rescalers.system import System
 

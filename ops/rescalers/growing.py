@@ -9,14 +9,11 @@ from torch import Tensor
 from ops.networks.stable_diffusion import SCALING
 from ops.networks.vae_strips import decode
 from ops.rescalers.colour import anchored
-from ops.rescalers.padding import whole
+from ops.rescalers.geometry import FACTOR, whole
 from ops.rescalers.tiles import Merged, Region, Tile, fading, official_weights
 
 if TYPE_CHECKING:
     from ops.rescalers.system import System
-
-FACTOR = 8
-"""Pixels per latent and side, of Stable Diffusion's autoencoder."""
 
 
 class Growing(NamedTuple):

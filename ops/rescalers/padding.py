@@ -4,14 +4,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK = 64
-"""Pixels: eight for a latent, and eight latents for the three halvings of Stable Diffusion's U-Net."""
-
-
-def whole(side: int, block: int = BLOCK) -> int:
-    """Return the next multiple of a block."""
-    return -(-side // block) * block
-
 
 def reflected(x: Tensor, height: int, width: int) -> Tensor:
     """Return (1, c, h, w) grown to the right and below by reflection, as often as it takes; a side of 1 is repeated.

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from ops.networks.vae_split import encode_split
 from ops.networks.vae_strips import encode_moments
-from ops.rescalers.growing import FACTOR, Growing, Plane, denoise_all
+from ops.rescalers.geometry import BLOCK, CHANNELS, FACTOR, whole
+from ops.rescalers.growing import Growing, Plane, denoise_all
 from ops.rescalers.levels import quantised
-from ops.rescalers.padding import BLOCK, reflected, whole
+from ops.rescalers.padding import reflected
 from ops.rescalers.passes import Passes
 from ops.rescalers.tiles import Grid, Merged, Region, Tile, even_grid, fading, grid, official_grid
 
@@ -139,7 +140,7 @@ class System(nn.Module):
             return _drawn(encode_split(self.vae, self.cast(x)), noise)
         cells = self.cells(x.shape[2] // FACTOR, x.shape[3] // FACTOR)
         region = Region(0, 0, cells.height, cells.width)
-        merged = Merged(4, region, cells, fading(self.passes.cell_overlap // FACTOR), self.device)
+        merged = Merged(CHANNELS, region, cells, fading(self.passes.cell_overlap // FACTOR), self.device)
         for cell in cells.tiles():
             moments = encode_moments(self.vae, self.cast(cell.of(x, FACTOR)))
             merged.add(cell, _drawn(moments, None if noise is None else cell.of(noise)))

@@ -4,7 +4,7 @@
 .DELETE_ON_ERROR:
 # Two set-ups at once would write the same .venv; with -j the targets still follow one another.
 .NOTPARALLEL:
-.PHONY: help demo test check bench bench-gpu clean
+.PHONY: help demo test check train-check bench bench-gpu clean
 
 PYTHON_VERSIONS := 3.13 3.12 3.11
 # `make demo PYTHON=/path/to/python3.12` chooses one; otherwise the first that runs and is in range is taken.
@@ -29,6 +29,9 @@ check: $(FULL) ## check format, lint, types and import contracts
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/pyright
 	@.venv/bin/lint-imports
+
+train-check: $(FULL) ## train each stage on small networks for a minute, and see its loss fall
+	@OMP_NUM_THREADS=1 .venv/bin/python -m bench.training_check
 
 bench: $(FULL) ## measure throughput, memory, resuming, looking up, scale, judging, learned codecs, seams
 	@.venv/bin/python -m bench

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import ops
-from jobs.commands import archiving, checking, evaluating, looking, reconstructing, weights
+from jobs.commands import archiving, checking, evaluating, looking, reconstructing, training, weights
 from jobs.commands.options import EVERY_DAY, MORE, example
 from jobs.errors import WRONG_USE, closed_pipe, tell
 
@@ -33,6 +33,7 @@ for _panel, _command, _example in (
     (MORE, archiving.seal, "regrow seal photos.regrow"),
     (MORE, checking.selftest, "regrow selftest photos.regrow"),
     (MORE, evaluating.compare, "regrow compare evaluations/regrow-1f6a0c2d evaluations/regrow-98d1b04e"),
+    (MORE, training.train, "regrow train nano-x16 --out runs/nano-x16"),
 ):
     app.command(epilog=example(_example), rich_help_panel=_panel)(_command)
 app.add_typer(weights.app, name="weights", rich_help_panel=MORE)

@@ -66,11 +66,12 @@ def _status(error: BaseException) -> int | None:
     from ops.metrics.base import Unavailable  # noqa: PLC0415
     from ops.sources import SourceError  # noqa: PLC0415
     from ops.stores.routing import PathError  # noqa: PLC0415
+    from ops.training.errors import TrainingError  # noqa: PLC0415
     from ops.weights import UnknownWeights, WeightsError  # noqa: PLC0415
 
     if isinstance(error, CodecError | MisfitWeights | WhereError | SettingError | PathError | UnknownWeights):
         return WRONG_USE
-    failed = (ArchiveError, SourceError, MarkError, ImageError, Unavailable, WeightsError)
+    failed = (ArchiveError, SourceError, MarkError, ImageError, Unavailable, WeightsError, TrainingError)
     if isinstance(error, failed) or _is_of_s3(error):
         return FAILED
     return None

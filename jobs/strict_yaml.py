@@ -91,7 +91,7 @@ def _step(kind: inspect.Type, value: Any, to: str) -> tuple[inspect.Type, Any]:
         below = value.get(to) if isinstance(value, dict) else None
         tag = inspect.LiteralType(tuple(_tags(kind))) if to == chosen.tag_field else None
         return tag or {field.encode_name: field.type for field in chosen.fields}.get(to, inspect.AnyType()), below
-    if isinstance(chosen, inspect.ListType):
+    if isinstance(chosen, inspect.ListType | inspect.VarTupleType) and to.isdigit():
         return chosen.item_type, value[int(to)]
     return getattr(chosen, "value_type", inspect.AnyType()), value
 
@@ -128,7 +128,7 @@ def _allowed(kind: inspect.Type) -> str:
             words = " or ".join(_allowed(one) for one in types if not isinstance(one, inspect.NoneType))
         case inspect.LiteralType(values=values):
             words = _or([str(value) for value in values])
-        case inspect.ListType(item_type=one):
+        case inspect.ListType(item_type=one) | inspect.VarTupleType(item_type=one):
             words = f"a list of: {_allowed(one)}"
         case inspect.DictType(value_type=one):
             words = f"a mapping to: {_allowed(one)}"
@@ -137,6 +137,8 @@ def _allowed(kind: inspect.Type) -> str:
         case _:
             plain, lowest, highest = _WORDS.get(type(kind), "something else"), *_bounds(kind)
             words = plain + f" from {lowest}" * (lowest is not None) + f" to {highest}" * (highest is not None)
+            multiple = getattr(kind, "multiple_of", None)
+            words += f", a multiple of {multiple}" * bool(multiple)
     return words
 
 

@@ -1,0 +1,150 @@
+"""A run made ready: networks with the weights that they begin with, photographs frozen, a digest of both."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import msgspec
+import torch
+
+from ops.codecs.latent import LatentConfig
+from ops.codecs.learned import LearnedConfig, MisfitWeights
+from ops.codecs.names import codec_from
+from ops.networks.strict import misfit
+from ops.rescalers.loading import placed
+from ops.rescalers.system import System
+from ops.training import checkpoints
+from ops.training.errors import TrainingError
+from ops.training.photographs import FrozenPhotographs, freeze
+from ops.training.run import CHECKPOINTS, Place, Progress, Run
+from ops.training.settings import TrainingSettings
+from ops.weights import codec_files
+
+JOB, PHOTOGRAPHS = "job.json", "photographs.json"
+
+Validated: TypeAlias = Callable[[System, FrozenPhotographs], Callable[[int, int], dict[str, float]]]
+
+
+def prepared(
+    folder: Path,
+    settings: TrainingSettings,
+    place: Place,
+    *,
+    told: Callable[[Progress], None] = lambda _: None,
+    validated: Validated | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Return the run of a folder, which is made if it is not there; what it froze before stays frozen.
+
+    `validated` is given the system and the photographs, and returns what `Run.validated` is. Raises TrainingError where
+    the folder holds a run of other settings.
+    """
+    photographs, digest = make_ready(folder, settings) if place.rank == 0 else _ready(folder, settings)
+    system = first_system(settings, place.device)
+    return Run(
+        folder=folder,
+        settings=settings,
+        system=system,
+        photographs=photographs,
+        digest=digest,
+        place=place,
+        told=told,
+        validated=validated(system, photographs) if validated is not None else (lambda *_: {}),
+        stopping=stopping,
+    )
+
+
+def make_ready(folder: Path, settings: TrainingSettings) -> tuple[FrozenPhotographs, str]:
+    """Freeze the photographs of a run's folder, keep its settings, and return the former with the digest of both.
+
+    Whatever workers share the folder must wait for the first one to do it. Raises TrainingError where the folder holds
+    a run of other settings.
+    """
+    photographs, digest = _ready(folder, settings)
+    if (found := checkpoints.newest(folder / CHECKPOINTS)) is not None:
+        checkpoints.check(found, digest)
+    _keep_settings(folder, settings)
+    return photographs, digest
+
+
+def trained_config(settings: TrainingSettings) -> LatentConfig:
+    """Return the codec that is trained. Raises TrainingError for one that has no networks in latents."""
+    config = codec_from(settings.codec)
+    if not isinstance(config, LatentConfig):
+        raise TrainingError(f"codec {config.spelling()} has nothing to train: use nano, tadm, osirdiff or faitheir")
+    return config
+
+
+def first_system(settings: TrainingSettings, device: str) -> System:
+    """Return the networks in float32, as the seed or the file to start from gives them."""
+    config = msgspec.structs.replace(trained_config(settings), precision="float32")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        system = config.network()
+    if settings.start_from is not None:
+        _load_into(system, config, settings.start_from)
+    system = placed(system, device)
+    return system.train()
+
+
+def export(run: Run, url: str, origins: dict[str, str]) -> codec_files.CodecWeights:
+    """Write the system's weights as the codec loads them, in 16 bits where `half`, and return what the file says.
+
+    They are what runs: a codec computes in its own precision with these very numbers.
+    """
+    config = cast("LearnedConfig", trained_config(run.settings))
+    tensors = {
+        name: tensor.detach().cpu().to(torch.float16).contiguous() for name, tensor in run.system.state_dict().items()
+    }
+    return codec_files.write(
+        url,
+        tensors,
+        settings=config.network_settings(),
+        trained=True,
+        licence=run.settings.licence,
+        redistribution=run.settings.redistribution,
+        origins=origins,
+    )
+
+
+def _load_into(system: System, config: LatentConfig, url: str) -> None:
+    found = codec_files.read_header(url)
+    try:
+        config.check_made_for(found.settings)
+    except MisfitWeights as why:
+        raise TrainingError(f"{url} does not fit {config.spelling()}: {why}") from why
+    tensors = codec_files.load(found)
+    if wrong := misfit(system, tensors):
+        raise TrainingError(f"{url} does not fit {config.spelling()}: {wrong}; start from another file")
+    system.load_state_dict(tensors)
+
+
+def _ready(folder: Path, settings: TrainingSettings) -> tuple[FrozenPhotographs, str]:
+    photographs = _frozen(folder, settings)
+    return photographs, _digest(settings, photographs)
+
+
+def _frozen(folder: Path, settings: TrainingSettings) -> FrozenPhotographs:
+    """Return the photographs that the run froze when it began, or freeze them now."""
+    path = folder / PHOTOGRAPHS
+    if path.exists():
+        return FrozenPhotographs.load(path)
+    frozen = freeze(settings.photographs, max(stage.crop.side for stage in settings.stages))
+    folder.mkdir(parents=True, exist_ok=True)
+    frozen.save(path)
+    return frozen
+
+
+def _digest(settings: TrainingSettings, photographs: FrozenPhotographs) -> str:
+    """Return the sha256 of what decides a run's bits: settings, but for places and rhythm, and photographs."""
+    said = msgspec.to_builtins(settings)
+    deciding = {name: said[name] for name in ("codec", "stages", "start_from", "seed")}
+    if settings.start_from is not None:  # what is in the file, wherever it lies
+        deciding["start_from"] = codec_files.read_header(settings.start_from).digest
+    canonical = msgspec.json.encode({**deciding, "photographs": photographs.digest()}, order="sorted")
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def _keep_settings(folder: Path, settings: TrainingSettings) -> None:
+    (folder / JOB).write_bytes(msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")

@@ -16,10 +16,13 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="regrow-weights-")
 
 @cache
 def small_weights(spelling: str, seed: int = 0, **networks: object) -> tuple[LatentConfig, str]:
-    """Return a small codec's config, bound to random weights of a seed, and the file that they lie in."""
-    config = replace(
-        codec_from({"name": spelling.partition("-")[0], "scale": _scale(spelling), **networks}), size="small"
-    )
+    """Return a small codec's config, bound to random weights of a seed, and the file that they lie in.
+
+    `nano` is small enough as it is.
+    """
+    name = spelling.partition("-")[0]
+    size = {} if name == "nano" else {"size": "small"}
+    config = codec_from({"name": name, "scale": _scale(spelling), **size, **networks})
     assert isinstance(config, LatentConfig)
     called = "-".join([spelling, str(seed), *(f"{name}={value}" for name, value in networks.items())])
     made = make_random(config, seed, url=str(Path(_FOLDER.name) / f"{called}.safetensors"))

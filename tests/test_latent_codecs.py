@@ -21,7 +21,10 @@ from ops.thumbnails import decode_thumbnail
 from tests.learned import small_codec, small_weights
 from tests.test_codecs import photo
 
-SPELLINGS = ["tadm-x4", "tadm-x8", "tadm-x16", "tadm-x32", "osirdiff-x16", "faitheir-x16", "faitheir-x32", "vae-x8"]
+SPELLINGS = [
+    "tadm-x4", "tadm-x8", "tadm-x16", "tadm-x32", "osirdiff-x16", "faitheir-x16", "faitheir-x32", "vae-x8",
+    "nano-x16", "nano-x32",
+]  # fmt: skip
 every_codec = pytest.mark.parametrize("spelling", SPELLINGS)
 # Tiles and cells small enough that a small image has many of each.
 MANY = {"tile": 16, "overlap": 8, "cell": 192, "cell_overlap": 64}
@@ -241,7 +244,7 @@ def test_an_image_that_takes_too_much_memory_is_a_failure_of_its_own(error):
         raise error
 
     payload = payload_of(codec, photo(64, 64))
-    codec._system.rescaling.final_module.register_forward_pre_hook(full)  # pyright: ignore[reportAttributeAccessIssue]
+    codec._system.rescaling.couplings()[0].F.register_forward_pre_hook(full)  # pyright: ignore[reportAttributeAccessIssue]
     (failure,) = codec.encode([photo(64, 64)])
     assert isinstance(failure, Failure)
     assert failure.code is FailureCode.OUT_OF_MEMORY

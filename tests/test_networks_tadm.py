@@ -410,34 +410,6 @@ def test_the_embedding_of_a_time_step_is_that_of_diffusers(width):
         sinusoid(t, 7)
 
 
-# The halo of the pixel guidance.
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_a_column_of_the_guide_depends_on_its_halo_and_on_no_pixel_beyond(scale):
-    network = filled(FeatureRescaling(RescalingShape(scale=scale, **{**SMALL, "guide": 2}))).double()
-    reach = 5 * scale - 3
-    assert network.guide_halo == math.ceil(reach / scale) * scale
-    x, at = drawn(1, 3, scale, 13 * scale).double(), 6
-    column = network.guide(x)[..., at]
-    first, last = at * scale - reach, (at + 1) * scale - 1 + reach
-    for pixel, seen in ((first - 1, False), (first, True), (at * scale, True), (last, True), (last + 1, False)):
-        changed = x.clone()
-        changed[..., pixel] += 100
-        assert torch.equal(network.guide(changed)[..., at], column) is not seen
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_the_guide_of_a_crop_with_its_halo_is_the_crop_of_the_guide(scale):
-    network = filled(FeatureRescaling(RescalingShape(scale=scale, **SMALL)))
-    x, halo = drawn(1, 3, 14 * scale, 13 * scale), network.guide_halo
-    rows, columns = slice(6, 8), slice(5, 8)
-    cropped = x[:, :, 6 * scale - halo : 8 * scale + halo, 5 * scale - halo : 8 * scale + halo]
-    inside = slice(halo // scale, -halo // scale)
-    made = network.guide(cropped)[:, :, inside, inside]
-    torch.testing.assert_close(made, network.guide(x)[:, :, rows, columns], rtol=0, atol=1e-5)
-
-
 # Ablations and manners.
 
 
@@ -456,7 +428,6 @@ def test_every_ablation_has_its_modules_and_sizes(scale, guidance, invertible, p
     assert ("down_module" in prefixes) is guidance
     assert ("inv_module" in prefixes) is invertible
     assert {"latent_module", "fusing_module", "final_module"} <= prefixes
-    assert network.guide_halo == 5 * scale * guidance
     # The thumbnail depends on the image beside its latent only where that guides it.
     assert torch.equal(network.down(x.flip(3), z), y) is not guidance
 

@@ -24,7 +24,7 @@ Metadata = Literal["keep", "no-location", "none"]
 # Written out: the codecs themselves import numpy, which help must not wait for.
 CODECS = (
     "What shrinks images, and regrows them: bicubic-xN (N times per side), or of quality N jpeg-qN[-xN], webp-qN[-xN], "
-    "avif-qN[-xN], jxl-qN[-xN]; or learned, with weights, tadm-xN, osirdiff-xN, faitheir-xN, vae[-xN]."
+    "avif-qN[-xN], jxl-qN[-xN]; or learned, with weights, nano-xN, tadm-xN, osirdiff-xN, faitheir-xN, vae[-xN]."
 )
 
 

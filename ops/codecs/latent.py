@@ -9,7 +9,8 @@ import numpy as np
 from msgspec import Meta
 from msgspec.structs import replace
 
-from ops.codecs.base import Box, Payload, Runtime, is_broken_device, is_out_of_memory, refusal
+from ops.codecs.base import Box, Payload, Runtime, is_broken_device, refusal
+from ops.codecs.fitting import grown, too_much
 from ops.codecs.learned import LearnedConfig
 from ops.codecs.marked import mark_of
 from ops.codecs.noise import noise_for
@@ -24,7 +25,6 @@ from ops.thumbnails import ThumbnailType, decode_thumbnail, encode_lossless
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ops.rescalers.growing import Growing
     from ops.rescalers.system import System
 
 # clusters/budget.py divides a worker's memory by this into its two numbers of pixels.
@@ -158,7 +158,7 @@ class LatentCodec:
             config.seed,
             width,
             height,
-            latents=config.posterior == "sample",
+            latents=system.latent_channels if config.posterior == "sample" else None,
             scale=config.factor if config.quantiser == "noise" else None,
         )
         y, z = system.shrunk(from_levels(_padded(pixels)), noise.posterior)
@@ -190,7 +190,7 @@ class LatentCodec:
 
         region = None if box is None else Region(box.top, box.left, box.bottom, box.right)
         growing = [Growing(self._grows_from(one), one.height, one.width, region) for one in payloads]
-        return [to_levels(self._check(x), self._config.cast) for x in self._up(growing)]
+        return [to_levels(self._check(x), self._config.cast) for x in grown(self._config, self._system, growing)]
 
     def _check(self, x: "Tensor") -> "Tensor":
         """Return what networks made. Raises ImageError where some of it is no number, which would turn black."""
@@ -202,44 +202,12 @@ class LatentCodec:
             raise ImageError(FailureCode.REFUSED, message)
         return x
 
-    def _up(self, growing: "list[Growing]") -> "list[Tensor]":
-        """Return images: all in one go on an accelerator, or one after the other where its memory is too small for all.
-
-        That changes no byte. Raises ImageError for one that is too much alone.
-        """
-        groups = [[one] for one in growing] if self.concurrent else [growing]
-        return [x for group in groups for x in self._fitted(group)]
-
-    def _fitted(self, group: "list[Growing]") -> "list[Tensor]":
-        import torch  # noqa: PLC0415  the base install has none
-
-        try:
-            return self._system.up_all(group)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(group) == 1:
-                raise ImageError(FailureCode.OUT_OF_MEMORY, self._too_much(error)) from error
-        torch.cuda.empty_cache()
-        return [x for one in group for x in self._fitted([one])]
-
     def _refusal(self, error: Exception) -> Failure:
         """Return why an image has no payload; for want of memory, with the number that would be enough."""
         failure = refusal(error)
         if failure.code is not FailureCode.OUT_OF_MEMORY:
             return failure
-        return Failure(failure.code, self._too_much(error))
-
-    def _too_much(self, error: Exception) -> str:
-        from ops.rescalers.memory import needed_bytes  # noqa: PLC0415  it imports torch
-
-        said = " ".join(str(error).split())[:160]
-        config, needed = self._config, needed_bytes(self._system) / 2**30
-        return (
-            f"no memory on {self._system.device} ({said}): {config.spelling()} with cell {config.cell} and tile_batch "
-            f"{config.tile_batch} takes about {needed:.1f} GiB; use a device with more, or a smaller cell or "
-            "tile_batch, which make another codec"
-        )
+        return Failure(failure.code, too_much(self._config, self._system, error))
 
     @contextmanager
     def _running(self) -> Iterator[None]:

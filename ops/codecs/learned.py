@@ -9,11 +9,17 @@ from ops.codecs.base import CodecConfig, Pace
 if TYPE_CHECKING:
     from torch import nn
 
-Size: TypeAlias = Literal["full", "small"]
+Size: TypeAlias = Literal["full", "small", "nano"]
 
 
-# Four times what was measured of full networks at a batch of one.
-PACES: dict[Size, Pace] = {"full": Pace(down=240.0, up=1000.0), "small": Pace(down=20.0, up=20.0)}
+# How many times what was measured a pace is, so that nobody is taken for stuck who is slow.
+PATIENCE = 4.0
+# Of full networks at a batch of one.
+PACES: dict[Size, Pace] = {
+    "full": Pace(down=240.0, up=1000.0),
+    "small": Pace(down=20.0, up=20.0),
+    "nano": Pace(down=20.0, up=20.0),
+}
 
 
 class MisfitWeights(ValueError):
@@ -24,7 +30,8 @@ class LearnedConfig(CodecConfig, frozen=True, kw_only=True):
     """Settings of a codec that runs on weights.
 
     `weights` is the digest of the tensors that run (`ops.weights.cache.tensors_digest`), empty until the config is
-    bound to a file of them. `size` names the widths of the networks: `full` as published, `small` for tests.
+    bound to a file of them. `size` names the widths of the networks: `full` as published, `nano` for a laptop,
+    `small` for tests.
     """
 
     generative: ClassVar[bool] = True

@@ -12,6 +12,7 @@ from ops.codecs.base import CodecConfig
 from ops.codecs.bicubic import BicubicConfig
 from ops.codecs.conventional import AvifConfig, JpegConfig, JxlConfig, WebpConfig
 from ops.codecs.faitheir import FaithEirConfig
+from ops.codecs.nano import NanoConfig
 from ops.codecs.osirdiff import OsirdiffConfig
 from ops.codecs.tadm import TadmConfig
 from ops.codecs.vae import VaeConfig
@@ -22,6 +23,7 @@ AnyCodec: TypeAlias = (
     | WebpConfig
     | AvifConfig
     | JxlConfig
+    | NanoConfig
     | TadmConfig
     | OsirdiffConfig
     | FaithEirConfig

@@ -7,7 +7,7 @@ import numpy as np
 from ops.codecs.base import Payload, Runtime
 from ops.codecs.latent import LatentCodec, LatentConfig
 from ops.images import FailureCode, ImageError, Pixels
-from ops.rescalers.geometry import CHANNELS, FACTOR, whole
+from ops.rescalers.geometry import FACTOR, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ class VaeConfig(LatentConfig, tag="vae", frozen=True, kw_only=True):
         from ops.rescalers.autoencoder import Autoencoder  # noqa: PLC0415  it imports torch
         from ops.rescalers.sizes import vae_shape  # noqa: PLC0415
 
-        return Autoencoder(vae_shape(small=self.size == "small"), self.passes())
+        return Autoencoder(vae_shape(self.size), self.passes())
 
     def load(self, runtime: Runtime) -> "VaeCodec":
         """Find the weights, prove them, and build the codec. Raises Unavailable where they cannot be had."""
@@ -65,11 +65,12 @@ class VaeCodec(LatentCodec):
 
         rows, columns = (whole(side) // FACTOR for side in (payload.height, payload.width))
         kept = payload.extras.get(EXTRA, b"")
-        wanted = 2 * CHANNELS * rows * columns
+        channels = self._system.latent_channels
+        wanted = 2 * channels * rows * columns
         if len(kept) != wanted:
             raise ImageError(
                 FailureCode.CORRUPT,
                 f"{len(kept)} bytes of latents where {payload.width}x{payload.height} has {wanted}: a thumbnail of "
                 "this codec cannot be regrown alone",
             )
-        return torch.from_numpy(np.frombuffer(kept, "<f2").astype(np.float32)).reshape(1, CHANNELS, rows, columns)
+        return torch.from_numpy(np.frombuffer(kept, "<f2").astype(np.float32)).reshape(1, channels, rows, columns)

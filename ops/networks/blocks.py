@@ -11,14 +11,16 @@ SLOPE = 0.1
 
 
 class ConvBlock(nn.Module):
-    """A convolution, then a leaky ReLU of slope 0.1; in TADM also where a branch ends."""
+    """A convolution, then a leaky ReLU of slope 0.1; in TADM also where a branch ends, unless it is not `leaky`."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, leaky: bool = True) -> None:
         super().__init__()
         self.conv_in = convolution(inputs, outputs)
+        self.leaky = leaky
 
     def forward(self, x: Tensor) -> Tensor:
-        return leaky_relu(self.conv_in(x), SLOPE)
+        x = self.conv_in(x)
+        return leaky_relu(x, SLOPE) if self.leaky else x
 
 
 class ResidualBlock(nn.Module):
@@ -67,3 +69,10 @@ def zeroed(conv: nn.Conv2d) -> None:
     """Set weight and bias of a convolution to zero, so that what it adds begins as nothing."""
     for parameter in conv.parameters():
         parameter.zero_()
+
+
+@torch.no_grad()
+def damped(conv: nn.Conv2d, by: float = 0.1) -> None:
+    """Make weight and bias of a convolution small, so that what it adds begins as little."""
+    for parameter in conv.parameters():
+        parameter.mul_(by)

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from msgspec import Struct
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
-from ops.networks.blocks import ConvBlock, Downsample, ResidualBlock
+from ops.networks.blocks import ConvBlock, Downsample, ResidualBlock, zeroed
 from ops.networks.coupling import CouplingBlock
 
 COLOURS = 3
@@ -27,7 +27,9 @@ class RescalingShape(Struct, frozen=True, kw_only=True):
     `latent_factor` is how many pixels, per side, a latent stands for. At 1, with three `latent_channels`, the latent
     is the image itself: rescaling in pixel space, an ablation (table 2), for which its squares of 8x8 pixels are
     folded into channels; the published branches do the rest. `guidance`: whether the image guides the thumbnail
-    beside the latent. `invertible`: whether coupling blocks lie between fused features and thumbnail.
+    beside the latent. `invertible`: whether coupling blocks lie between fused features and thumbnail. Of `nano`, not
+    published: without `leaky_ends` both branches end in plain convolutions; with `means`, what is fused is added to the
+    means of the image's squares, so that an untrained thumbnail is a small picture already.
     """
 
     scale: Literal[4, 8, 16, 32]
@@ -40,6 +42,8 @@ class RescalingShape(Struct, frozen=True, kw_only=True):
     growth: int = 32
     guidance: bool = True
     invertible: bool = True
+    leaky_ends: bool = True
+    means: bool = False
 
     @property
     def halvings(self) -> int:
@@ -84,22 +88,13 @@ class FeatureRescaling(nn.Module):
         if shape.invertible:
             self.inv_module = nn.ModuleList(CouplingBlock(COLOURS, 1, shape.growth) for _ in range(shape.couplings))
 
-    @property
-    def guide_halo(self) -> int:
-        """Pixels of the image, to each side, on which a column of the guide depends, up to a multiple of the scale.
-
-        A 3x3 convolution reaches one place of its own resolution: one does at 1 pixel, two do at each of 2, 4, ...
-        scale, and the last one at the scale. That makes 5 scale - 3 pixels; none without guidance.
-        """
-        if not self.shape.guidance:
-            return 0
-        levels = range(1, int(math.log2(self.shape.scale)) + 1)
-        reach = 1 + sum(2 * 2**level for level in levels) + self.shape.scale
-        return math.ceil(reach / self.shape.scale) * self.shape.scale
-
     def guide(self, x: Tensor) -> Tensor:
-        """Return the pixel guidance (b, guide, h / scale, w / scale) of images (b, 3, h, w) from -1 to 1."""
-        return self.down_module(x)
+        """Return the pixel guidance (b, guide, h / scale, w / scale) of images (b, 3, h, w) from -1 to 1.
+
+        With `means`, three more channels: the means of squares.
+        """
+        guide = self.down_module(x)
+        return torch.cat([guide, avg_pool2d(x, self.shape.scale)], dim=1) if self.shape.means else guide
 
     def down(self, x: Tensor, z: Tensor) -> Tensor:
         """Return thumbnails (b, 3, h / scale, w / scale), nominally from -1 to 1 and unquantised (equation 4)."""
@@ -110,18 +105,28 @@ class FeatureRescaling(nn.Module):
         if (guide is not None) != self.shape.guidance:
             raise ValueError(f"guidance is {self.shape.guidance} in this module: pass {_wanted(self.shape)}")
         features = self.latent_module(pixel_unshuffle(z, self.shape.fold))
-        y = self.fusing_module(features if guide is None else torch.cat([guide, features], dim=1))
-        for block in self._couplings():
-            y = block(y)
+        y = self._fused(guide, features)
+        y = y.to(torch.promote_types(y.dtype, torch.float32))
+        with torch.autocast(y.device.type, enabled=False):  # an 8-bit level is finer than bfloat16
+            for block in self.couplings():
+                y = block(y)
         return y
 
     def up(self, y: Tensor) -> Tensor:
         """Return latents (b, c, h, w) of thumbnails (b, 3, h, w) from -1 to 1 (equation 5)."""
-        for block in reversed(self._couplings()):
-            y = block.inverse(y)
+        with torch.autocast(y.device.type, enabled=False):
+            for block in reversed(self.couplings()):
+                y = block.inverse(y)
         return pixel_shuffle(self.final_module(y), self.shape.fold)
 
-    def _couplings(self) -> list[CouplingBlock]:
+    def _fused(self, guide: Tensor | None, features: Tensor) -> Tensor:
+        if guide is None:
+            return self.fusing_module(features)
+        y = self.fusing_module(torch.cat([guide[:, : self.shape.guide], features], dim=1))
+        return y + guide[:, self.shape.guide :] if self.shape.means else y
+
+    def couplings(self) -> list[CouplingBlock]:
+        """Return the coupling blocks, in their order downwards."""
         return list(self.inv_module) if self.shape.invertible else []  # pyright: ignore[reportReturnType]
 
 
@@ -155,8 +160,10 @@ def _to_features(shape: RescalingShape) -> nn.Sequential:
 def _fusion(shape: RescalingShape) -> nn.Sequential:
     """Return the layers from both branches, pixels' first, to the three channels that become the thumbnail."""
     channels = shape.width + (shape.guide if shape.guidance else 0)
-    blocks = (ResidualBlock(channels) for _ in range(shape.blocks))
-    return nn.Sequential(*blocks, ConvBlock(channels, COLOURS))
+    last = ConvBlock(channels, COLOURS, leaky=shape.leaky_ends)
+    if shape.means:
+        zeroed(last.conv_in)
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(shape.blocks)), last)
 
 
 def _to_latents(shape: RescalingShape) -> nn.Sequential:
@@ -169,7 +176,7 @@ def _to_latents(shape: RescalingShape) -> nn.Sequential:
     for at in range(shape.halvings):
         width //= 4
         layers += [nn.PixelShuffle(2)] if at == 0 else [ConvBlock(4 * width, 4 * width), nn.PixelShuffle(2)]
-    return nn.Sequential(*layers, ConvBlock(width, shape.places))
+    return nn.Sequential(*layers, ConvBlock(width, shape.places, leaky=shape.leaky_ends))
 
 
 def _widened(inputs: int, shape: RescalingShape) -> list[nn.Module]:

@@ -45,6 +45,11 @@ class VaeShape(Struct, frozen=True, kw_only=True):
     groups: int = 32
     latent_channels: int = 4
 
+    @property
+    def scaling(self) -> float:
+        """By what a latent is multiplied before the U-Net sees it."""
+        return SCALING
+
     @classmethod
     def small(cls) -> "VaeShape":
         """Return the same levels with a few channels, for tests."""

@@ -47,7 +47,7 @@ class Strips:
     """One image on its way through a network, strip by strip from top to bottom."""
 
     def __init__(self, network: TappedNetwork) -> None:
-        self._stages = [[_Fed(step) for step in stage] for stage in network.stages()]
+        self._stages = [[Fed(step) for step in stage] for stage in network.stages()]
 
     def push(self, rows: Tensor, last: bool) -> Iterator[Tensor | None]:
         """Yield the rows of each tap that the next rows (1, 3, height, width), from 0 to 1, complete; None for none.
@@ -61,7 +61,7 @@ class Strips:
             yield x
 
 
-class _Fed:
+class Fed:
     """A step with the rows that it has been fed and still needs."""
 
     def __init__(self, step: Step) -> None:
@@ -69,10 +69,11 @@ class _Fed:
         self._kept: Tensor | None = None
 
     def push(self, x: Tensor | None, last: bool) -> Tensor | None:
+        """Return the rows that the next ones complete, None for none; the last ones complete all."""
         run, kernel, stride, padding = self._step
         if self._kept is None and last and x is not None:  # the whole image at once
             return run(x, (padding, padding))
-        if x is None and not last:
+        if x is None and not (last and self._kept is not None and self._kept.shape[2]):
             return None
         x = self._with_kept(x, last)
         complete = (x.shape[2] - kernel) // stride + 1
@@ -81,13 +82,14 @@ class _Fed:
 
     def _with_kept(self, x: Tensor | None, last: bool) -> Tensor:
         """Return the rows in hand: those kept, or zeros above the image, then the new ones, then zeros below it."""
-        parts = [part for part in (self._kept, x) if part is not None]
+        parts = [part for part in (self._kept, x) if part is not None and part.shape[2]]
         batch, channels, _, width = parts[0].shape
         zeros = parts[0].new_zeros((batch, channels, self._step.padding, width))
         # Channels last, as the rest: one part in another layout would turn the whole.
         outside = [zeros.contiguous(memory_format=torch.channels_last)] if self._step.padding else []
         above = outside if self._kept is None else []
-        return torch.cat([*above, *parts, *(outside if last else [])], dim=2)
+        below = outside if last else []
+        return torch.cat([*above, *parts, *below], dim=2) if len(above + parts + below) > 1 else parts[0]
 
 
 def normalised(pictures: Tensor) -> Tensor:

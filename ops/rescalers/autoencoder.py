@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ops.networks.stable_diffusion import SCALING, VaeShape, build_vae
+from ops.networks.latent_networks import AnyVaeShape, build_vae
 from ops.rescalers.geometry import FACTOR
 from ops.rescalers.passes import Passes
 from ops.rescalers.system import System
@@ -12,8 +12,8 @@ from ops.rescalers.system import System
 class Autoencoder(System):
     """Encode, decode, nothing between. Its state dict: vae. The latents themselves are what is kept."""
 
-    def __init__(self, shape: VaeShape, passes: Passes) -> None:
-        super().__init__(FACTOR, passes)
+    def __init__(self, shape: AnyVaeShape, passes: Passes) -> None:
+        super().__init__(FACTOR, passes, shape)
         self.denoises = False
         self.vae = build_vae(shape)
 
@@ -24,4 +24,4 @@ class Autoencoder(System):
 
     def grow(self, y: Tensor) -> Tensor:
         """Return scaled latents of latents, which here are what grows."""
-        return y * SCALING
+        return y * self.scaling

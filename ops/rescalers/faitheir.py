@@ -8,10 +8,10 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
+from ops.networks.latent_networks import AnyUnetShape, AnyVaeShape, build_unet, build_vae, predict
 from ops.networks.reversible import ReversibleRescaling, ReversibleShape
 from ops.networks.scheduler import clean_latent
 from ops.networks.semantics import SemanticsShape, build_semantics
-from ops.networks.stable_diffusion import SCALING, UnetShape, VaeShape, build_unet, build_vae, predict
 from ops.rescalers.passes import Passes
 from ops.rescalers.system import System
 
@@ -21,8 +21,8 @@ class FaithEirShape(Struct, frozen=True, kw_only=True):
 
     reversible: ReversibleShape
     semantics: SemanticsShape
-    vae: VaeShape
-    unet: UnetShape
+    vae: AnyVaeShape
+    unet: AnyUnetShape
 
 
 class FaithEir(System):
@@ -32,7 +32,7 @@ class FaithEir(System):
     """
 
     def __init__(self, shape: FaithEirShape, passes: Passes, timestep: int) -> None:
-        super().__init__(shape.reversible.scale, passes)
+        super().__init__(shape.reversible.scale, passes, shape.vae)
         self._timestep = timestep
         self.vae = build_vae(shape.vae)
         self.reversible = ReversibleRescaling(shape.reversible)
@@ -42,7 +42,7 @@ class FaithEir(System):
     def shrink(self, x: Tensor, z: Tensor) -> Tensor:
         """Return the first three channels of the reversible part (equation 1)."""
         del x
-        return self.reversible.down(z * SCALING)
+        return self.reversible.down(z * self.scaling)
 
     def grow(self, y: Tensor) -> Tensor:
         """Return the noisy latent of equation 2."""

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from ops.networks.stable_diffusion import SCALING
-from ops.networks.vae_strips import decode
+from ops.networks.latent_networks import decode
 from ops.rescalers.colour import anchored
 from ops.rescalers.geometry import FACTOR, whole
 from ops.rescalers.tiles import Merged, Region, Tile, fading, official_weights
@@ -59,7 +58,7 @@ class Plane:
         return merged.result()
 
     def _decoded(self, cell: Tile, clean: Tensor) -> Tensor:
-        x = decode(self._system.vae, self._system.cast(clean / SCALING)).to(torch.float32).clamp_(-1, 1)
+        x = decode(self._system.vae, self._system.cast(clean / self._system.scaling)).to(torch.float32).clamp_(-1, 1)
         if self._system.passes.anchor == "thumbnail":
             x = anchored(x, self.beneath(cell), self._system.scale).clamp_(-1, 1)
         return x

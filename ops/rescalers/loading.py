@@ -7,6 +7,7 @@ from torch import nn
 
 from ops.codecs.learned import MisfitWeights
 from ops.metrics.base import Unavailable
+from ops.networks.compact_vae import CompactVae
 from ops.networks.strict import misfit
 from ops.weights import codec_files
 
@@ -47,9 +48,10 @@ def placed(system: "System", device: str) -> "System":
         # nn.Module's own: diffusers' warns of parts to be kept in float32 even where there are none.
         nn.Module.to(network, device, precision if name in ("vae", "unet") else torch.float32)
     nn.Module.to(system, device)
-    if torch.device(device).type != "cpu":
-        system.batched = True
+    system.batched = torch.device(device).type != "cpu"
+    if system.batched or isinstance(getattr(system, "vae", None), CompactVae):
+        # Of Stable Diffusion's convolutions a processor gains nothing by it, of small ones a third.
         nn.Module.to(system, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        if system.passes.compiled and system.denoises:
-            system.compiled = (torch.compile(system.get_submodule("unet"), dynamic=False),)
+    if system.batched and system.passes.compiled and system.denoises:
+        system.compiled = (torch.compile(system.get_submodule("unet"), dynamic=False),)
     return system.requires_grad_(False).eval()

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ops.networks.compact_unet import CompactUnet
+from ops.networks.compact_vae import CompactVae
 from ops.networks.vae_strips import STRIP
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ def tensor_bytes(system: "System") -> int:
 def working_bytes(system: "System") -> int:
     """Return about how many bytes a pass takes beside the tensors: a cell, and tiles, which may stay in the heap.
 
-    Measured at full size in bfloat16 with a cell of 1,024 and one tile: 1.60 GB, of which this says 1.43.
+    Measured at full size in bfloat16 with a cell of 1,024 and one tile: 1.60 GB, of which this says 1.43. A rescaling
+    by bands takes less than a cell, at another time (`ops.rescalers.bands`).
     """
     return _cell_bytes(system) + _tile_bytes(system)
 
@@ -38,8 +41,10 @@ def _cell_bytes(system: "System") -> int:
     vae: Any = getattr(system, "vae", None)
     if vae is None:  # rescaled in pixel space and not decoded
         return STRIPS_ALIVE * STRIP * 4
-    first, second, *_ = vae.config["block_out_channels"]
     size = getattr(torch, system.passes.precision).itemsize
+    if isinstance(vae, CompactVae):
+        return vae.alive * system.passes.cell**2 * size
+    first, second, *_ = vae.config["block_out_channels"]
     return (second + 2 * first) * system.passes.cell**2 * size + STRIPS_ALIVE * STRIP * 4
 
 
@@ -47,6 +52,7 @@ def _tile_bytes(system: "System") -> int:
     unet: Any = getattr(system, "unet", None)
     if unet is None:
         return 0
-    passes, first = system.passes, unet.config["block_out_channels"][0]
+    passes = system.passes
     batch = passes.tile_batch if system.batched else 1
-    return batch * passes.tile**2 * first * UNET_ALIVE * getattr(torch, passes.precision).itemsize
+    alive = unet.alive if isinstance(unet, CompactUnet) else unet.config["block_out_channels"][0] * UNET_ALIVE
+    return batch * passes.tile**2 * alive * getattr(torch, passes.precision).itemsize

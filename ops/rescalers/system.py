@@ -1,22 +1,19 @@
 """What systems in the latents of an autoencoder share: encode, shrink, quantise; grow, denoise tile by tile, decode."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from ops.networks.latent_networks import AnyVae, AnyVaeShape, encode_moments
 from ops.networks.vae_split import encode_split
-from ops.networks.vae_strips import encode_moments
-from ops.rescalers.geometry import BLOCK, CHANNELS, FACTOR, whole
+from ops.rescalers.geometry import BLOCK, FACTOR, whole
 from ops.rescalers.growing import Growing, Plane, denoise_all
 from ops.rescalers.levels import quantised
 from ops.rescalers.padding import reflected
 from ops.rescalers.passes import Passes
 from ops.rescalers.tiles import Grid, Merged, Region, Tile, even_grid, fading, grid, official_grid
-
-if TYPE_CHECKING:
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 
 class TileFact(NamedTuple):
@@ -33,7 +30,7 @@ class System(nn.Module):
     Latents z are as the autoencoder gives them; c = 0.18215 z is what a U-Net sees (Rombach et al. 2022).
     """
 
-    vae: "AutoencoderKL"
+    vae: AnyVae
     # A system without a diffusion model decodes c as it is.
     denoises: bool = True
     # Whether tiles go through the U-Net in batches of one size, as suits an accelerator; on processors each goes alone.
@@ -41,21 +38,22 @@ class System(nn.Module):
     # The U-Net through torch.compile, in a tuple, so that it is no child of its own.
     compiled: tuple[Callable[..., Any], ...] = ()
 
-    def __init__(self, scale: int, passes: Passes) -> None:
+    def __init__(self, scale: int, passes: Passes, latents: AnyVaeShape) -> None:
         super().__init__()
+        self.scaling, self.latent_channels = latents.scaling, latents.latent_channels
         self.scale, self.passes = scale, passes
 
     def shrink(self, x: Tensor, z: Tensor) -> Tensor:
         """Return the thumbnail, float and not yet quantised, of a padded image and its latents."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must say how latents shrink to a thumbnail")
 
     def grow(self, y: Tensor) -> Tensor:
         """Return scaled latents c of a padded thumbnail."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must say how a thumbnail grows to latents")
 
     def denoise(self, c: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return clean scaled latents and time-steps (b,) of tiles c (b, 4, h, w) and their parts of the thumbnail."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must say how a tile is denoised, or that it never is")
 
     @property
     def device(self) -> torch.device:
@@ -137,10 +135,10 @@ class System(nn.Module):
     def _encoded(self, x: Tensor, noise: Tensor | None) -> Tensor:
         """Return the posterior's mean, or with noise a draw."""
         if self.passes.encoding == "split-1024":
-            return _drawn(encode_split(self.vae, self.cast(x)), noise)
+            return _drawn(encode_split(cast("Any", self.vae), self.cast(x)), noise)
         cells = self.cells(x.shape[2] // FACTOR, x.shape[3] // FACTOR)
         region = Region(0, 0, cells.height, cells.width)
-        merged = Merged(CHANNELS, region, cells, fading(self.passes.cell_overlap // FACTOR), self.device)
+        merged = Merged(self.latent_channels, region, cells, fading(self.passes.cell_overlap // FACTOR), self.device)
         for cell in cells.tiles():
             moments = encode_moments(self.vae, self.cast(cell.of(x, FACTOR)))
             merged.add(cell, _drawn(moments, None if noise is None else cell.of(noise)))

@@ -10,17 +10,16 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
+from ops.networks.latent_networks import AnyUnetShape, AnyVaeShape, build_unet, build_vae, predict
 from ops.networks.rescaling import FeatureRescaling, RescalingShape
 from ops.networks.scheduler import LearnedScheduler, clean_latent
-from ops.networks.stable_diffusion import SCALING, UnetShape, VaeShape, build_unet, build_vae, predict
 from ops.networks.timestep import TimestepPrediction
+from ops.rescalers import bands
 from ops.rescalers.growing import Growing
 from ops.rescalers.passes import Passes
 from ops.rescalers.system import System, TileFact
 
 TOKENS = 77
-# Rows of the image that the pixel guidance sees at once, halo apart, times its width.
-BAND_PIXELS = 1 << 22
 
 Prediction: TypeAlias = Literal["epsilon", "v"]
 Step: TypeAlias = Literal["predicted"] | int
@@ -30,8 +29,9 @@ class TadmShape(Struct, frozen=True, kw_only=True):
     """Widths of the networks. Without `unet` there is no diffusion prior: what was rescaled is decoded as it is."""
 
     rescaling: RescalingShape
-    vae: VaeShape
-    unet: UnetShape | None
+    vae: AnyVaeShape
+    unet: AnyUnetShape | None
+    timesteps: tuple[float, float] = (10.0, 200.0)
     timestep_width: int = 32
     timestep_blocks: int = 6
     timestep_hidden: int = 512
@@ -57,11 +57,12 @@ class Tadm(System):
     In pixel space (an ablation of the paper, table 2) the image itself is rescaled, and encoded on the way back.
     """
 
-    prompt: Tensor
+    # The empty prompt's embedding, of which U-Nets that attend to no text have none.
+    prompt: Tensor | None
 
     def __init__(self, shape: TadmShape, passes: Passes, rules: TadmRules) -> None:
-        super().__init__(shape.rescaling.scale, passes)
-        self._rules = rules
+        super().__init__(shape.rescaling.scale, passes, shape.vae)
+        self.rules = rules
         self.in_pixels = shape.rescaling.latent_factor == 1
         self.denoises = shape.unet is not None
         self.rescaling = FeatureRescaling(shape.rescaling)
@@ -69,11 +70,11 @@ class Tadm(System):
             self.vae = build_vae(shape.vae)
         if shape.unet is not None:
             self.unet = build_unet(shape.unet)
-            self.timestep = TimestepPrediction(
-                width=shape.timestep_width, blocks=shape.timestep_blocks, hidden=shape.timestep_hidden
-            )
-            self.scheduler = LearnedScheduler(width=shape.scheduler_width, blocks=shape.scheduler_blocks)
-            self.register_buffer("prompt", torch.randn(TOKENS, shape.unet.cross_width))
+            self.timestep = _timestep_prediction(shape)
+            channels = shape.vae.latent_channels
+            self.scheduler = LearnedScheduler(channels, shape.scheduler_width, shape.scheduler_blocks)
+            words = shape.unet.cross_width
+            self.register_buffer("prompt", torch.randn(TOKENS, words) if words else None)
 
     def encoded(self, x: Tensor, posterior_noise: Tensor | None = None) -> Tensor:
         return x.to(self.device) if self.in_pixels else super().encoded(x, posterior_noise)
@@ -83,16 +84,16 @@ class Tadm(System):
         """Return the images of thumbnails; in pixel space without a diffusion prior they need no decoding."""
         if self.denoises or not self.in_pixels:
             return super().up_all(growing)
-        return [_cropped(self.rescaling.up(self.padded(one.y, one.height, one.width)), one) for one in growing]
+        return [_cropped(bands.up(self.rescaling, self.padded(one.y, one.height, one.width)), one) for one in growing]
 
     def shrink(self, x: Tensor, z: Tensor) -> Tensor:
-        return self.rescaling.down_from(self._guide(x), z)
+        return bands.down(self.rescaling, x, z)
 
     def grow(self, y: Tensor) -> Tensor:
-        z = self.rescaling.up(y)
+        z = bands.up(self.rescaling, y)
         if self.in_pixels and self.denoises:
             z = self._encoded(z.clamp(-1, 1), None)
-        return z * SCALING
+        return z * self.scaling
 
     def denoise(self, c: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return z0 of equation 12: the fixed step from t0, and the learned scheduler's correction.
@@ -101,43 +102,41 @@ class Tadm(System):
         """
         del y
         t = self.timesteps(c)
-        tokens = self.prompt[None].to(self.unet.dtype)
+        tokens = None if self.prompt is None else self.prompt[None].to(self.unet.dtype)
         e = predict(self.unet_for(c), c.to(self.unet.dtype), t, tokens).to(torch.float32)
-        if self._rules.timestep != "predicted":
-            return clean_latent(c, e, self._rules.timestep, self._rules.prediction), t
-        fixed = clean_latent(c, e, self._rules.fixed_step, self._rules.prediction)
+        if self.rules.timestep != "predicted":
+            return clean_latent(c, e, self.rules.timestep, self.rules.prediction), t
+        fixed = clean_latent(c, e, self.rules.fixed_step, self.rules.prediction)
         return fixed + self.scheduler(c, e, t), t
 
     def timesteps(self, c: Tensor) -> Tensor:
         """Return the time-step (b,) that each tile of scaled latents calls for, from 10 to 200, or the fixed one."""
-        if self._rules.timestep != "predicted":
-            return torch.full((c.shape[0],), float(self._rules.timestep), device=c.device)
-        return self.timestep(c if self._rules.timestep_input == "scaled" else c / SCALING)
+        if self.rules.timestep != "predicted":
+            return torch.full((c.shape[0],), float(self.rules.timestep), device=c.device)
+        return self.timestep(c if self.rules.timestep_input == "scaled" else c / self.scaling)
 
     @torch.inference_mode()
     def facts(self, z: Tensor, y: Tensor) -> list[TileFact]:
         if not self.denoises or self.in_pixels:
             return []
         c = self.grow(y)
-        error = (c - z * SCALING) ** 2
+        error = (c - z * self.scaling) ** 2
         return [
             TileFact(tile, float(self.timesteps(tile.of(c))), float(tile.of(error).mean().sqrt()))
             for tile in self.tiles(c.shape[2], c.shape[3]).tiles()
         ]
 
-    def _guide(self, x: Tensor) -> Tensor | None:
-        """Return the pixel guidance, band after band of rows: convolutions alone, so that a halo makes it exact."""
-        if not self.rescaling.shape.guidance:
-            return None
-        height, width = x.shape[2:]
-        halo, scale = self.rescaling.guide_halo, self.scale
-        step = max(scale, BAND_PIXELS // width // scale * scale)
-        bands = []
-        for top in range(0, height, step):
-            first, bottom = max(0, top - halo), min(top + step, height)
-            guide = self.rescaling.guide(x[:, :, first : min(bottom + halo, height)].to(self.device))
-            bands.append(guide[:, :, (top - first) // scale : (bottom - first) // scale])
-        return torch.cat(bands, dim=2)
+
+def _timestep_prediction(shape: TadmShape) -> TimestepPrediction:
+    lowest, highest = shape.timesteps
+    return TimestepPrediction(
+        shape.vae.latent_channels,
+        shape.timestep_width,
+        shape.timestep_blocks,
+        shape.timestep_hidden,
+        lowest=lowest,
+        highest=highest,
+    )
 
 
 def _cropped(x: Tensor, one: Growing) -> Tensor:

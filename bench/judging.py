@@ -9,13 +9,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from bench.children import call, peak_bytes
+from bench.children import call
+from bench.metric_memory import memory
 from bench.photographs import make_photographs
-from bench.report import Table, mb, verdict
+from bench.report import Table, verdict
 
 GOAL = 0.95
-# Of full-reference metrics on a pair of 33 megapixels, beside its pixels.
-BOUND_BYTES = 1_000_000_000
 CODEC = "bicubic-x16"
 SIZES = ((640, 480), (768, 512))
 
@@ -43,23 +42,7 @@ def measure(settings: Settings) -> list[Table]:
         make_photographs(source, settings.num_images, list(SIZES))
         pairs = [_pair(index, settings, source, Path(scratch)) for index in range(settings.repeats)]
     rates = call("judging:run_metrics", {"metrics": list(settings.metrics), "pixels": list(settings.pixels)})
-    return [_ratios(pairs, settings), _rates(rates, settings), memory(settings)]
-
-
-def memory(settings: Settings) -> Table:
-    """Return what judging one large pair takes beyond its pixels, a process for each metric."""
-    width, height = settings.large
-    taken = {
-        name: call("judging:run_memory", {"metric": name, "width": width, "height": height})
-        for name in settings.metrics
-        if not name.startswith(("fd", "kd"))
-    }
-    return Table(
-        title=f"Memory of one pair of {width}x{height}, beyond its pixels and what Python and the network take",
-        columns=["metric", "peak", "bytes a pixel", "seconds"],
-        rows=[[name, mb(peak), peak / width / height, seconds] for name, (peak, seconds) in taken.items()],
-        notes=[f"bound: {mb(BOUND_BYTES)}: {verdict(max(peak for peak, _ in taken.values()) <= BOUND_BYTES)}"],
-    )
+    return [_ratios(pairs, settings), _rates(rates, settings), memory(settings.metrics, settings.large)]
 
 
 def _pair(index: int, settings: Settings, source: Path, scratch: Path) -> dict[str, dict[str, Any]]:
@@ -189,35 +172,6 @@ def run_metrics(metrics: list[str], pixels: list[int]) -> list[list[Any]]:
             seconds.append(time.perf_counter() - begun)
         rows.append([name, reference.shape[0] * reference.shape[1] / 1e6, min(seconds), median(seconds)])
     return rows
-
-
-def run_memory(metric: str, width: int, height: int) -> list[float]:
-    """Return by how much the peak of memory rises while one pair is scored, and the seconds (a child)."""
-    import numpy as np  # noqa: PLC0415
-
-    from jobs.protocol_files import read_protocol  # noqa: PLC0415
-    from jobs.requests import only  # noqa: PLC0415
-    from ops.codecs.base import Runtime  # noqa: PLC0415
-    from ops.judging import set_threads  # noqa: PLC0415
-    from ops.metrics.base import PairMetric  # noqa: PLC0415
-    from ops.metrics.sharing import score_sharing  # noqa: PLC0415
-
-    loaded: Any = only(read_protocol("regrow"), [metric]).metrics[0].load(Runtime())
-    set_threads(1)
-
-    def score(reference: Any, reconstruction: Any) -> None:
-        if isinstance(loaded, PairMetric):
-            loaded.score(reference, reconstruction)
-        else:
-            score_sharing([loaded], reference, [reconstruction])
-
-    small = np.zeros((256, 256, 3), np.uint8)
-    score(small, small)  # libraries are loaded, and threads started
-    reference = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    reconstruction = 255 - reference
-    before, begun = peak_bytes(), time.perf_counter()
-    score(reference, reconstruction)
-    return [peak_bytes() - before, time.perf_counter() - begun]
 
 
 def _ratios(pairs: list[dict[str, dict[str, Any]]], settings: Settings) -> Table:

@@ -23,9 +23,10 @@ from ops.codecs.parameters import Parameters, count_parameters
 from ops.decoding import decode
 from ops.encoding import limits_of
 from ops.evaluation.document import EvaluationDocument
+from ops.evaluation.error_maps import mean_error_maps
 from ops.evaluation.features import SetScore, set_scores
 from ops.evaluation.plan import EvaluationPlan, Pair, find_pairs
-from ops.evaluation.scores import finished_works, mean_error_maps, read_all_scores
+from ops.evaluation.scores import finished_works, read_all_scores
 from ops.evaluation.tiles import read_tiles
 from ops.here import device_here
 from ops.images import ImageError, Pixels

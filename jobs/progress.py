@@ -11,7 +11,7 @@ from rich.text import Text
 
 from jobs.tally import Tally
 from jobs.words import count, duration, plain, size_words
-from pipelines.events import Event, Noted, Planned, Receipt, Sealed, Sealing, Started
+from pipelines.events import Event, Noted, Planned, Preflighting, Receipt, Sealed, Sealing, Started
 
 SECONDS_BETWEEN_LINES = 30.0
 # Below these widths a bar, then the speed, would be cut off.
@@ -48,6 +48,8 @@ class Watch:
                 self._started(event)
             case Noted():
                 self.say(event.line)
+            case Preflighting():
+                self.say(_preflight_words(event))
             case Receipt():
                 self._moved()
             case Sealing():
@@ -134,6 +136,14 @@ def _live_rest(tally: Tally, speed: bool) -> str:
     if not tally.num_receipts:
         return "  starting"
     return f"{_speed(tally, speed)}{_failed(tally)}"
+
+
+def _preflight_words(event: Preflighting) -> str:
+    images, side = count(event.num_images, "image"), event.most_side
+    return (
+        f"Preflight: {images}, cut to at most {side}x{side} pixels, regrown here and compared with bicubic: "
+        f"about {duration(event.seconds)} on {event.device}; --no-preflight leaves it out"
+    )
 
 
 def _speed(tally: Tally, speed: bool = True) -> str:

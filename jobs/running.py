@@ -28,10 +28,11 @@ from jobs.words import count, failure_words
 from ops.archive.layout import locate
 from ops.archive.seals import highest_seal
 from ops.stores import absolute
-from pipelines.archive import NothingToDo, archive, retry, seal_archive
+from pipelines.archive import NothingToDo, archive, retry
 from pipelines.evaluate import Evaluated, evaluate, scored_at_archiving
 from pipelines.reconstruct import Reconstructed, reconstruct
 from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest, RetryRequest, SealRequest
+from pipelines.sealing import seal_archive
 
 INTERRUPTED = 128
 _WHAT: dict[type[AnyRequest], str] = {ReconstructRequest: "regrowing", EvaluateRequest: "judging"}

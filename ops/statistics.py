@@ -1,9 +1,4 @@
-"""What scores of many images say together: spread, intervals by the bootstrap, paired tests. A pure function of them.
-
-Resamples and flips come from PCG64 with a fixed seed, and are the same for all columns of one length. Their sums are
-taken as products of matrices, of scores rounded to a grid so fine that no sum of them rounds: so they depend neither on
-the order of addition nor on the library that multiplies.
-"""
+"""What scores of many images say together: spread, intervals by the bootstrap, paired tests. A pure function."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,17 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
-"""A number per image in the order of keys; NaN where there is none, infinity where a PSNR is infinite."""
+from ops.resampling import Numbers, all_signs, counts_drawn, on_grid, seeded, signs_drawn
 
 RESAMPLES = 2_000
 FLIPS = 10_000
 EXACT_FLIPS = 12
 FEWEST = 5
 """With fewer images no interval is given: the bootstrap of so few is narrower than what it stands for."""
-SEED = 20_260_701
 BLOCK = 4_000_000
 
 
@@ -144,9 +136,9 @@ def bootstrap_means(columns: Sequence[Numbers]) -> list[Interval | None]:
 def resampled_sums(columns: Sequence[Numbers]) -> Numbers:
     """Return the sum of each column over each resample of images, (RESAMPLES, columns); all are of one length."""
     num = len(columns[0])
-    stacked, grids = _on_grid(columns)
-    rng, rows = _random(), max(1, BLOCK // num)
-    sums = [_counts(rng, min(rows, RESAMPLES - start), num) @ stacked for start in range(0, RESAMPLES, rows)]
+    stacked, grids = on_grid(columns)
+    rng, rows = seeded(), max(1, BLOCK // num)
+    sums = [counts_drawn(rng, min(rows, RESAMPLES - start), num) @ stacked for start in range(0, RESAMPLES, rows)]
     return np.concatenate(sums) * grids
 
 
@@ -154,14 +146,14 @@ def flip_probabilities(columns: Sequence[Numbers]) -> list[float | None]:
     """Return for each column of differences the two-sided probability of its mean under flips of signs."""
     found: list[float | None] = [None] * len(columns)
     for num, places in _by_length(columns, 1).items():
-        stacked, _ = _on_grid([columns[place] for place in places])
+        stacked, _ = on_grid([columns[place] for place in places])
         observed = np.abs(stacked.sum(axis=0))
         exact = num <= EXACT_FLIPS
-        total, rng, rows = (2**num if exact else FLIPS), _random(), max(1, BLOCK // num)
+        total, rng, rows = (2**num if exact else FLIPS), seeded(), max(1, BLOCK // num)
         extreme = np.zeros(len(places), np.int64)
         for start in range(0, total, rows):
             flips = min(rows, total - start)
-            signs = _all_signs(num) if exact else _signs(rng, flips, num)
+            signs = all_signs(num) if exact else signs_drawn(rng, flips, num)
             extreme += np.count_nonzero(np.abs(signs @ stacked) >= observed, axis=0)
         probabilities = extreme / total if exact else (extreme + 1) / (total + 1)
         for place, probability in zip(places, probabilities.tolist(), strict=True):
@@ -228,34 +220,3 @@ def _by_length(columns: Sequence[Numbers], fewest: int) -> dict[int, list[int]]:
         if len(column) >= fewest:
             found.setdefault(len(column), []).append(place)
     return found
-
-
-def _on_grid(columns: Sequence[Numbers]) -> tuple[Numbers, Numbers]:
-    """Return columns side by side as whole numbers, and what each is to be multiplied by.
-
-    Weights that are whole and sum to a column's length at most cannot lift a sum of them above 2^52: it is exact.
-    """
-    stacked = np.stack(columns, axis=1)
-    largest = np.abs(stacked).max(axis=0) * len(stacked)
-    exponents = np.frexp(np.where(largest > 0, largest, 1.0))[1]
-    grids = np.ldexp(1.0, exponents - 52)
-    return np.rint(stacked / grids), grids
-
-
-def _random() -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(SEED))
-
-
-def _counts(rng: np.random.Generator, rows: int, num: int) -> Numbers:
-    """Return how often each of `num` images was drawn, for so many resamples."""
-    drawn = rng.integers(0, num, (rows, num)) + np.arange(rows)[:, None] * num
-    return np.bincount(drawn.ravel(), minlength=rows * num).reshape(rows, num).astype(np.float64)
-
-
-def _signs(rng: np.random.Generator, rows: int, num: int) -> Numbers:
-    return rng.integers(0, 2, (rows, num), dtype=np.int8).astype(np.float64) * 2 - 1
-
-
-def _all_signs(num: int) -> Numbers:
-    bits = np.arange(2**num)[:, None] >> np.arange(num)
-    return (bits & 1).astype(np.float64) * 2 - 1

@@ -2,9 +2,9 @@
 
 import secrets
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
-from itertools import chain, islice
+from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
@@ -17,37 +17,36 @@ from ops.archive import attempts
 from ops.archive.escrowed_weights import places_of
 from ops.archive.layout import ArchiveDocument, ArchiveError, Location, create, locate, read_document
 from ops.archive.lease import driving
-from ops.archive.packs import Pack, PackOrder
 from ops.archive.parts import finished_parts
 from ops.archive.plan import Plan, read_index
 from ops.archive.reading import Archive
-from ops.archive.seals import Seal, highest_seal, open_generation, seal_generation, sweep_leftovers, write_packs_here
+from ops.archive.seals import Seal, highest_seal, open_generation, sweep_leftovers
+from ops.archive.undoing import take_back
 from ops.codecs.learned import is_learned
+from ops.evaluation.document import evaluation_file
 from ops.evaluation.plan import PIXELS_PER_BYTE
 from ops.stores import absolute, child_of, is_there
 from pipelines.deadline import longest_seconds
 from pipelines.documents import CodecHere, check_agrees, codec_here, complete, proposed, settled
 from pipelines.encode import ArchiveTask, EncodeChunk, Scoring, fetch_chunk
-from pipelines.events import UNTRAINED, Listener, Noted, Planned, Sealed, Sealing, Started, nobody
+from pipelines.events import UNTRAINED, Listener, Noted, Planned, Started, nobody
 from pipelines.idle_gpus import refuse_idle_gpus
 from pipelines.judgings import scoring_of
 from pipelines.outage import Outage
-from pipelines.packing import write_packs
 from pipelines.planning import NothingToDo, Target, failed_entries, plan_first, plan_growth, plan_retry
 from pipelines.preflight import is_due, preflight
-from pipelines.requests import ArchiveRequest, RetryRequest, SealRequest
+from pipelines.requests import ArchiveRequest, RetryRequest
 from pipelines.rows import read_receipt
+from pipelines.sealing import seal_plan
 from pipelines.streaming import Stages, stream
 
 # What Ray may take beyond the longest chunk before a run counts as stuck: a machine that is being added, a pull.
 SPARE_SECONDS = 900.0
 SECONDS_BETWEEN_LOOKS = 60.0
-# A few packs are merged faster here than a cluster would be started.
-PACKS_HERE = 4
 
 
 class Run(NamedTuple):
-    """One call of a pipeline: where it works, and who listens."""
+    """One call of a pipeline: where it works, and who listens. `made`: it has begun the archive itself."""
 
     location: Location
     document: ArchiveDocument
@@ -57,6 +56,7 @@ class Run(NamedTuple):
     weights: Sequence[str] = ()
     scoring: Scoring | None = None
     preflight: bool = False
+    made: bool = False
 
 
 def archive(request: ArchiveRequest, listen: Listener = nobody) -> Seal | None:
@@ -77,16 +77,17 @@ def archive(request: ArchiveRequest, listen: Listener = nobody) -> Seal | None:
         check_agrees(found, request, location)
         document, here = found, codec_here(found, location, request.weights)
     with driving(location) as location:
-        document = found or create(location, document)
-        check_agrees(document, request, location)
-        complete(location, document, here)
-        run = _run_of(request, location, document, here, listen)
+        created = found or create(location, document)
+        check_agrees(created, request, location)
+        complete(location, created, here)
+        made = found is None and created is document  # no other driver was faster
+        run = _run_of(request, location, created, here, listen)._replace(made=made)
         finished = _finish_begun(run, source, seal=request.seal)
         if finished and not request.seal:
             return None
         seal = highest_seal(location)
         try:
-            plan = _next_plan(Target(location, document, seal), request)
+            plan = _next_plan(Target(location, created, seal), request)
         except NothingToDo as nothing:
             if not finished or nothing.problems:
                 raise
@@ -143,23 +144,6 @@ def retry(request: RetryRequest, listen: Listener = nobody) -> Seal | None:
         return _work_through(_run_of(request, location, opened.document, here, listen), plan, seal=True)
 
 
-def seal_archive(request: SealRequest, listen: Listener = nobody) -> Seal:
-    """Seal what is finished. Raises Unfinished while chunks lack parts, NothingToDo where the highest seal has all."""
-    location = locate(request.archive)
-    if read_document(location) is None:
-        raise ArchiveError(f"{request.archive} is no archive (it has no archive.json): check the path")
-    with driving(location) as location:
-        plan, seal = open_generation(location)
-        if plan is None:
-            if seal:
-                sweep_leftovers(location, seal)
-            raise NothingToDo(f"{location.url} is sealed already" if seal else f"{location.url} has no plan yet")
-        listen(Sealing())
-        sealed = _seal(location, plan, request.address)
-        listen(Sealed(sealed))
-        return sealed
-
-
 def _next_plan(target: Target, request: ArchiveRequest) -> Plan:
     if target.seal is None:
         return plan_first(target, request)
@@ -181,15 +165,14 @@ def _work_through(run: Run, plan: Plan, *, seal: bool) -> Seal | None:
     if remaining.num_rows:
         refuse_idle_gpus([run.here.config], address, this_machine().gpus)
     if run.preflight and is_due(run.here.config, plan, remaining):
-        preflight(run.here, Target(location, run.document, None), plan, listen)
+        beside = [evaluation_file(run.scoring.url)] if run.scoring else []
+        undo = partial(take_back, location, plan, beside) if run.made else None
+        preflight(run.here, Target(location, run.document, None), plan, listen, undo)
     if remaining.num_rows:
         _encode(run, plan, remaining)
     if not seal:
         return None
-    listen(Sealing())
-    sealed = _seal(location, plan, address)
-    listen(Sealed(sealed))
-    return sealed
+    return seal_plan(location, plan, address, listen)
 
 
 def _without_parts(index: pa.Table, location: Location, plan: Plan) -> pa.Table:
@@ -233,22 +216,6 @@ def _encode(run: Run, plan: Plan, remaining: pa.Table) -> None:
         with suppress(OSError):
             attempts.stop(location, task.run)
         raise
-
-
-def _seal(location: Location, plan: Plan, address: str | None) -> Seal:
-    def packs(ordered: Iterable[PackOrder]) -> Iterator[tuple[Pack, pa.Table]]:
-        ordered = iter(ordered)
-        first = list(islice(ordered, PACKS_HERE + 1))
-        if len(first) <= PACKS_HERE:
-            yield from write_packs_here(location, first)
-            return
-        with ray_session(address, accelerated=False) as budget:
-            yield from write_packs(location, chain(first, ordered), budget)
-
-    sealed = seal_generation(location, plan, packs)
-    # Another driver may have sealed and swept while our last workers still put parts and marks.
-    sweep_leftovers(location, sealed)
-    return sealed
 
 
 def _sum(column: pa.ChunkedArray) -> int:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from ops.archive.plan import CHUNK_IMAGES
 from ops.codecs.base import CodecConfig
+from ops.codecs.learned import PATIENCE
 from ops.codecs.names import codec_from
 from ops.evaluation.document import Judging
 from ops.large import waited_seconds
@@ -35,6 +36,11 @@ def codec_seconds(
     pace = codec.seconds_per_megapixel
     seconds = (pace.down * down + pace.up * up) * (pixels + LEAST_PIXELS * num_images) / 1e6
     return seconds if device == "cpu" else seconds / ACCELERATED
+
+
+def likely_seconds(codec: CodecConfig, num_images: int, pixels: int, device: str) -> float:
+    """Return about how long a codec takes to encode and decode so much, one image after the other."""
+    return codec_seconds(codec, num_images, pixels, device, down=True, up=True) / PATIENCE
 
 
 def judging_seconds(judging: Judging, num_images: int, pixels: int, device: str = "cpu") -> float:

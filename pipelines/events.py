@@ -32,6 +32,15 @@ class Noted(Struct, frozen=True):
     line: str
 
 
+class Preflighting(Struct, frozen=True, kw_only=True):
+    """Images are about to be regrown in the driver, before all work; `seconds`: about how long, by the codec's pace."""
+
+    num_images: int
+    most_side: int
+    seconds: float
+    device: str
+
+
 class Receipt(Struct, frozen=True, kw_only=True):
     """One chunk is done. `seconds` are those of the actor alone."""
 
@@ -56,7 +65,7 @@ class Sealed(Struct, frozen=True):
     seal: Seal
 
 
-Event = Planned | Started | Noted | Receipt | Sealing | Sealed
+Event = Planned | Started | Noted | Preflighting | Receipt | Sealing | Sealed
 Listener = Callable[[Event], None]
 
 

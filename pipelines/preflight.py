@@ -1,6 +1,6 @@
 """Before a large archive is made with a learned codec: a few of its images are regrown by the driver."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -16,17 +16,14 @@ from ops.images import ImageError, Pixels
 from ops.preflight import MOST_SIDE, NUM_IMAGES, compare, cut
 from ops.readers.base import Entry
 from ops.sources import fetch
+from pipelines.deadline import likely_seconds
 from pipelines.documents import CodecHere
-from pipelines.events import Listener, Noted
+from pipelines.events import Listener, Noted, Preflighting
 from pipelines.planning import Target
 
 # Smaller runs show what a codec is worth themselves.
 LARGE_RUN = 64
 CANDIDATES = 8
-ANNOUNCED = (
-    f"Preflight: {NUM_IMAGES} images, cut to at most {MOST_SIDE}x{MOST_SIDE} pixels, are regrown here and compared "
-    "with bicubic; --no-preflight skips it"
-)
 NOT_OF_UNTRAINED = "No preflight: untrained weights were allowed"
 
 
@@ -36,23 +33,35 @@ def is_due(config: CodecConfig, plan: Plan, remaining: pa.Table) -> bool:
     return new and plan.num_images > LARGE_RUN and isinstance(config, LearnedConfig)
 
 
-def preflight(here: CodecHere, target: Target, plan: Plan, listen: Listener) -> None:
-    """Have a codec regrow a few images of a plan. Raises ArchiveError with the numbers where bicubic is far better."""
+def preflight(
+    here: CodecHere, target: Target, plan: Plan, listen: Listener, undo: Callable[[], bool] | None = None
+) -> None:
+    """Have a codec regrow a few images of a plan. Raises ArchiveError with the numbers where bicubic is far better.
+
+    Then `undo`, if given, removes the archive that this run has begun, and says whether it could.
+    """
     location, document = target.location, target.document
     if document.untrained:
         listen(Noted(NOT_OF_UNTRAINED))
         return
-    listen(Noted(ANNOUNCED))
     images = images_of(location, plan, document.reading)
     if not images:
         return  # none of them can be read: their rows will say why
+    listen(_announced(here, images))
     found = compare(here.config, here.codec(), images)
     if not found.passed:
+        gone = undo is not None and undo()
+        left = "No archive was left" if gone else f"To use others remove {location.url}, where nothing is archived yet"
         raise ArchiveError(
-            f"preflight: {found.line()}; are these the right weights? To use others remove {location.url}, where "
-            "nothing is archived yet; --no-preflight archives all the same"
+            f"preflight: {found.line()}; are these the right weights? {left}; --no-preflight archives all the same"
         )
     listen(Noted(f"Preflight: {found.line()}"))
+
+
+def _announced(here: CodecHere, images: Sequence[Pixels]) -> Preflighting:
+    pixels = sum(image.shape[0] * image.shape[1] for image in images)
+    seconds = likely_seconds(here.config, len(images), pixels, here.device)
+    return Preflighting(num_images=len(images), most_side=MOST_SIDE, seconds=seconds, device=here.device)
 
 
 def images_of(location: Location, plan: Plan, reading: Reading) -> list[Pixels]:

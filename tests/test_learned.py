@@ -33,12 +33,12 @@ from ops.stores.uploading import put_file
 from ops.weights import codec_files
 from ops.weights.files import WeightsError
 from pipelines.archive import archive
-from pipelines.deadline import codec_seconds
+from pipelines.deadline import codec_seconds, likely_seconds
 from pipelines.documents import settled
 from pipelines.evaluate import evaluate
-from pipelines.events import Noted
+from pipelines.events import Preflighting
 from pipelines.judgings import proposed
-from pipelines.requests import EvaluateRequest
+from pipelines.requests import ArchiveRequest, EvaluateRequest
 from tests import makers
 from tests.archives import document_for
 from tests.findings import NANO, duel
@@ -321,16 +321,46 @@ def test_weights_that_may_not_be_passed_on_are_named_and_asked_for(ray_here, tmp
         rg.open(tmp_path / "a")["000.jpg"].reconstruct()
 
 
-def test_before_a_large_run_a_codec_far_below_bicubic_is_refused_with_the_numbers(tmp_path):
+def large_run(tmp_path: Path) -> ArchiveRequest:
+    """Return a request that a preflight comes before, which random weights do not pass."""
     files = {f"{index:03d}.jpg": makers.encode(makers.photo(200, 180, seed=index), "JPEG") for index in range(65)}
     source, url = put_files(str(tmp_path / "photos"), files), weights_file(tmp_path / "w.safetensors")
+    return request(source, tmp_path / "a", codec=codec_from("tadm-x16"), weights=(url,))
+
+
+def test_before_a_large_run_a_codec_far_below_bicubic_is_refused_and_no_archive_is_left(tmp_path):
+    asked = large_run(tmp_path)
     events: list = []
     with pytest.raises(ArchiveError, match=r"tadm-x16 against bicubic-x16: PSNR .* dB, .* \(means of 4 images of at m"):
-        archive(request(source, tmp_path / "a", codec=codec_from("tadm-x16"), weights=(url,)), events.append)
-    assert any(isinstance(event, Noted) and "--no-preflight skips it" in event.line for event in events)
-    assert not (tmp_path / "a" / "parts").exists()
-    with pytest.raises(ArchiveError, match="preflight: "):  # it is no way around to ask once more
-        archive(request(source, tmp_path / "a", codec=None), events.append)
+        archive(asked, events.append)
+    [announced] = [event for event in events if isinstance(event, Preflighting)]
+    assert (announced.num_images, announced.device) == (4, "cpu")
+    assert 0 < announced.seconds == likely_seconds(replace(asked.codec, size="small"), 4, 4 * 200 * 180, "cpu")
+    assert not (tmp_path / "a").exists()
+
+    def stopped(event):
+        if isinstance(event, Preflighting):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        archive(asked, stopped)
+    with pytest.raises(ArchiveError, match=r"preflight: .* To use others remove .*/a, where nothing is archived yet"):
+        archive(replace(asked, codec=None), events.append)  # it is no way around to ask once more
+    assert (tmp_path / "a" / "archive.json").exists()
+
+
+def test_a_refused_preflight_leaves_what_somebody_else_has_put_there(tmp_path):
+    stray = tmp_path / "a" / "parts" / "of-another-driver"
+
+    def meanwhile(event):
+        if isinstance(event, Preflighting):
+            stray.parent.mkdir()
+            stray.write_bytes(b"")
+
+    with pytest.raises(ArchiveError, match="To use others remove"):
+        archive(large_run(tmp_path), meanwhile)
+    assert stray.exists()
+    assert (tmp_path / "a" / "archive.json").exists()
 
 
 def test_a_codec_as_good_as_bicubic_passes_its_preflight():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ops.archive.plan as plans
-import pipelines.archive
+import pipelines.sealing
 from ops.archive.layout import ArchiveError
 from ops.archive.reading import Archive
 from ops.archive.seals import Unfinished
@@ -15,9 +15,10 @@ from ops.codecs.names import codec_from
 from ops.images import FailureCode
 from ops.sources import SourceError
 from pipelines import outage
-from pipelines.archive import NothingToDo, archive, retry, seal_archive
+from pipelines.archive import NothingToDo, archive, retry
 from pipelines.events import Event, Planned, Receipt, Started
 from pipelines.requests import RetryRequest, SealRequest
+from pipelines.sealing import seal_archive
 from tests import makers
 from tests.makers_sources import HARD_NAMES, tar_bytes
 from tests.runs import (
@@ -247,7 +248,7 @@ def test_two_drivers_at_the_same_time_make_one_archive(tmp_path: Path, where: st
 
 
 def test_two_drivers_that_seal_on_ray_make_one_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipelines.archive, "PACKS_HERE", 0)
+    monkeypatch.setattr(pipelines.sealing, "PACKS_HERE", 0)
     source = put_files(str(tmp_path / "photos"), photographs(40))
     Run(request(source, tmp_path / "a", seal=False))
     errors: list[BaseException] = []
@@ -273,7 +274,7 @@ def test_two_drivers_that_seal_on_ray_make_one_archive(tmp_path: Path, monkeypat
 def test_a_damaged_part_is_told_in_one_line_when_packs_are_made_on_ray(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipelines.archive, "PACKS_HERE", 0)
+    monkeypatch.setattr(pipelines.sealing, "PACKS_HERE", 0)
     source = put_files(str(tmp_path / "photos"), photographs(8))
     Run(request(source, tmp_path / "a", seal=False))
     part = next((tmp_path / "a" / "parts").iterdir())

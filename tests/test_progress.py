@@ -9,7 +9,7 @@ from jobs import progress, tally
 from jobs.progress import Watch
 from jobs.words import duration, failure_words, plain
 from ops.archive.plan import Plan, PlanFile
-from pipelines.events import Planned, Receipt, Sealing, Started
+from pipelines.events import Planned, Preflighting, Receipt, Sealing, Started
 
 PLAN = Plan(
     generation=0, kind="first", parent="", source="photos", digest="d", codec_digest="c", num_chunks=3, num_images=192,
@@ -65,6 +65,14 @@ def test_an_unfinished_run_is_announced(clock):
     lines = told(Planned(PLAN, True), Started(64, 1, 128), clock=clock).splitlines()
     assert lines[0].startswith("Note:")
     assert lines[1] == "Taking up what was begun: 128 of 192 images are done"
+
+
+def test_a_preflight_says_how_many_images_it_takes_how_long_and_how_to_do_without(clock):
+    event = Preflighting(num_images=4, most_side=1024, seconds=1300.0, device="cpu")
+    assert told(event, clock=clock) == (
+        "Preflight: 4 images, cut to at most 1024x1024 pixels, regrown here and compared with bicubic: about 22 min on "
+        "cpu; --no-preflight leaves it out\n"
+    )
 
 
 def test_quiet_is_quiet(clock):

@@ -13,7 +13,8 @@ from ops.codecs.base import Runtime
 from ops.codecs.bicubic import BicubicConfig
 from ops.evaluation import scores
 from ops.evaluation.document import Candidate, Judging
-from ops.evaluation.scores import ScoreRow, ScoreStatus, mean_error_maps, put_scores, read_all_scores
+from ops.evaluation.error_maps import mean_error_maps
+from ops.evaluation.scores import ScoreRow, ScoreStatus, put_scores, read_all_scores
 from ops.judging import Judge
 from ops.metrics.base import MetricConfig
 from ops.metrics.protocol import Protocol

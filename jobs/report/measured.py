@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from jobs.report.findings import Findings
-from jobs.report.lining import Lined, floats, line_up, pixels_of
+from jobs.report.lining import Lined, line_up, pixels_of
+from jobs.report.missing import NOT_JUDGED, reasons_of
 from ops.evaluation.document import Candidate
 from ops.evaluation.scores import OK
 from ops.metrics.base import SetMetricConfig
@@ -22,7 +23,6 @@ from ops.timesteps import TimestepNumbers, sum_up
 PERCEPTUAL = ("lpips", "dists")
 SAME_BYTES = 1.01
 """What a candidate may take of a codec's bytes to be compared with it: a slip of 1 % helps the other side alone."""
-NOT_JUDGED = "not judged yet"
 
 Comparing: TypeAlias = Callable[[Mapping[str, Numbers], Mapping[str, Numbers]], dict[str, Pairing]]
 
@@ -184,7 +184,7 @@ def _sum_up(
     absent = len(keys) - rows.num_rows
     if absent:
         statuses[NOT_JUDGED] = absent
-    reasons = _reasons(rows, list(lined.scores), absent)
+    reasons = reasons_of(rows, list(lined.scores), absent)
     facts = {one.column: one for one in metrics}
     columns = [Column(numbers, facts[name].higher_is_better, reasons[name]) for name, numbers in lined.scores.items()]
     without = int(np.isnan(lined.thumbnail).sum())
@@ -198,20 +198,6 @@ def _sum_up(
         pixels=_total(pixels_of(kept)),
         num_larger=int(lined.larger.sum()), scores=dict(zip(lined.scores, summaries, strict=True)), thumbnail=thumbnail,
     )  # fmt: skip
-
-
-def _reasons(rows: pa.Table, columns: list[str], absent: int) -> dict[str, Counter[str]]:
-    """Return for each column why there is no number, counted; every null has one reason."""
-    statuses, missing = rows["status"].to_pylist(), rows["missing"].to_pylist()
-    said = [dict(pairs or []) for pairs in missing]
-    found: dict[str, Counter[str]] = {}
-    for column in columns:
-        counted: Counter[str] = Counter({NOT_JUDGED: absent} if absent else {})
-        for place in np.flatnonzero(np.isnan(floats(rows[column]))).tolist():
-            status = statuses[place]
-            counted[said[place].get(column) or (status if status != OK else "no reason was recorded")] += 1
-        found[column] = counted
-    return found
 
 
 def _against(candidates: list[Candidate], lined: dict[str, Lined], compare: Comparing) -> tuple[list[Against], ...]:

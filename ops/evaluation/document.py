@@ -99,10 +99,15 @@ def set_candidates(codecs: list[Candidate], formats: Sequence[Format], rates: li
     return found
 
 
+def evaluation_file(url: str) -> str:
+    """Return where an evaluation says what is judged."""
+    return join(url, "evaluation.json")
+
+
 def create_evaluation(url: str, document: EvaluationDocument) -> EvaluationDocument:
     """Write evaluation.json, or return the one that is there. Raises ArchiveError where that is another evaluation."""
     content = msgspec.json.format(msgspec.json.encode(document), indent=2)
-    if open_store(url).put_new(join(url, "evaluation.json"), content):
+    if open_store(url).put_new(evaluation_file(url), content):
         return document
     found = read_evaluation(url)
     if found.digest() != document.digest():

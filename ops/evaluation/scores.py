@@ -16,7 +16,6 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from ops.archive.layout import ArchiveError
-from ops.metrics.error_map import read_error_map
 from ops.stack import stack
 from ops.stores import Stored, join, open_store
 
@@ -180,21 +179,6 @@ def forget_failures(url: str) -> None:
         if any(status in OF_SOURCES for status in statuses):
             again += [stored.url, join(url, "features", f"{_name(stored)}.parquet")]
     open_store(url).remove(again)
-
-
-def mean_error_maps(url: str, older: Collection[tuple[str, str]] = ()) -> dict[str, NDArray[np.float64]]:
-    """Return each candidate's error map, the mean over its images, summed in the order of works.
-
-    `older` are works and keys that do not count, as read_all_scores returns them.
-    """
-    sums: dict[str, NDArray[np.float64]] = {}
-    counts: Counter[str] = Counter()
-    for table in rows_of_works(url, ["key", "candidate", ERROR_MAP], older):
-        for _, candidate, cells in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            if cells is not None:
-                sums[candidate] = sums.get(candidate, 0.0) + read_error_map(cells).astype(np.float64)
-                counts[candidate] += 1
-    return {candidate: total / counts[candidate] for candidate, total in sums.items()}
 
 
 def rows_of_works(url: str, columns: Sequence[str], older: Collection[tuple[str, str]] = ()) -> Iterator[pa.Table]:

@@ -45,6 +45,11 @@ class FaithEirConfig(LatentConfig, tag="faitheir", frozen=True, kw_only=True):
     semantics: Literal["none", "learned", "pixel"] = "pixel"
     timestep: Annotated[int, Meta(ge=0, le=999)] = 999
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size == "nano" and self.semantics != "none":
+            raise ValueError(f"semantics {self.semantics}: the U-Net of size nano attends to no tokens; write none")
+
     @property
     def factor(self) -> int:
         """Return by how much each side shrinks."""

@@ -53,9 +53,9 @@ class RunningStage:
         self._first = found.step if found is not None else 0
         stage = self._stage
         _check_parts(stage, run.place.workers)
-        objective = OBJECTIVES[stage.objective](run.system, stage, at, run.settings.seed)
-        self._learning = learn(run.system, objective.trained)
-        self._module = run.place.wrap(objective)
+        self._objective = OBJECTIVES[stage.objective](run.system, stage, at, run.settings.seed)
+        self._learning = learn(run.system, self._objective.trained)
+        self._module = run.place.wrap(self._objective)
         self._average = Average(run.system, stage.average)
         self._optimiser = torch.optim.AdamW(
             self._learning, lr=stage.rate.start, betas=stage.optimiser.betas, weight_decay=stage.optimiser.weight_decay
@@ -121,6 +121,7 @@ class RunningStage:
         if not math.isfinite(loss + norm):
             self._refuse(step, sums)
         self._optimiser.step()
+        self._objective.after_step()
         self._average.update(self._run.system)
         return {**sums, "loss": loss, "rate": rate, "gradient": norm}, stopping > 0
 

@@ -89,7 +89,7 @@ def first_system(settings: TrainingSettings, device: str) -> System:
 
 
 def export(run: Run, url: str, origins: dict[str, str]) -> codec_files.CodecWeights:
-    """Write the system's weights as the codec loads them, in 16 bits where `half`, and return what the file says.
+    """Write the system's weights in 16 bits, as the codec loads them, and return what the file says of itself.
 
     They are what runs: a codec computes in its own precision with these very numbers.
     """

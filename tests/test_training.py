@@ -223,9 +223,11 @@ def test_photographs_that_are_held_out_are_judged_and_drawn(tmp_path, settings, 
     with Image.open(tmp_path / "run" / "grids" / "02-0000003.png") as drawn:
         assert min(drawn.size) > 200
     card = (tmp_path / "run" / "CARD.md").read_text()
+    assert "## Every photograph" in card
+    assert card.count(".png | - |") == 2
     assert "| - | 2 | CC0, A. N. Other |" in card
     assert f"| psnr | {judged[2]['psnr']:.4g} |" in card
-    assert "| 1 denoiser | unet | 1 | 4 of 64 pixels | 1 noise_mse | 0.00 |" in card
+    assert "| 1 denoiser | unet | 1 | 4 of 64 pixels | 1 noise_mse | 0.0002 | float32 | 0.00 |" in card
 
 
 def _validation(folder, settings):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from ops.stores.local import LocalStore
 from ops.training import checkpoints
 from ops.training.loop import train
 from ops.training.run import CHECKPOINTS, Place, Progress, Run
@@ -49,7 +50,7 @@ def complete(
 def ended(run: Run, seconds: tuple[float, ...]) -> Trained:
     """Write the weights that are in the system, and the card; what is there already of the same run stays."""
     weights = export(run, str(run.folder / WEIGHTS), _origins(run))
-    (run.folder / CARD).write_text(card_of(facts_of(run, seconds, weights)))
+    LocalStore().put(str(run.folder / CARD), card_of(facts_of(run, seconds, weights)).encode())
     return Trained(weights=weights, seconds=seconds)
 
 

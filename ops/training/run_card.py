@@ -26,9 +26,10 @@ def card_of(facts: RunFacts) -> str:
         ),
         f"Left out, as too small or unreadable: {facts.left_out:,}. Held out, which no step saw: "
         f"{', '.join(facts.held_out) or 'none'}.",
+        f"sha256 of their list: `{facts.photographs_digest}`. The whole list is at the end.",
         "## Training",
         _table(
-            ("stage", "trains", "steps", "crops", "loss", "hours"),
+            ("stage", "trains", "steps", "crops", "loss", "rate", "precision", "hours"),
             [
                 (
                     f"{at} {one.objective}",
@@ -36,16 +37,24 @@ def card_of(facts: RunFacts) -> str:
                     f"{one.steps:,}",
                     f"{one.batch} of {one.side} pixels",
                     ", ".join(f"{weight:g} {term}" for term, weight in one.losses.items() if weight),
+                    f"{one.rate:g}",
+                    one.precision,
                     f"{one.seconds / 3600:.2f}",
                 )
                 for at, one in enumerate(facts.stages)
             ],
         ),
-        f"On {facts.device}, seed {facts.seed}. `job.json` and `photographs.json` are what it was made of: "
-        "`regrow train JOB.yaml` repeats it.",
+        f"On {facts.device} ({facts.stack}), seed {facts.seed}. `job.json` and `photographs.json` are what it was "
+        "made of: `regrow train JOB.yaml` repeats it.",
         "## Scores",
         _scores(facts.scores),
-        f"Trained on, among these: {trained}. Such a score flatters; PSNR and the others stand beside it.",
+        f"Trained on, among these: {trained}. Such a score flatters; PSNR and the others stand beside it. LPIPS "
+        "(VGG16) and DISTS look through the same network: where one was trained on, the other is flattered, too.",
+        "## Every photograph",
+        _table(
+            ("key", "group", "pixels", "bytes"),
+            [(one.key, one.group or "-", f"{one.width} x {one.height}", f"{one.size:,}") for one in facts.photographs],
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -59,4 +68,8 @@ def _scores(scores: dict[str, float]) -> str:
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|")

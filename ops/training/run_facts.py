@@ -1,8 +1,10 @@
 """What a run was made of and came to, for its card: from its own files, so that a resumed run says the same."""
 
+import platform
 from collections import Counter
 from typing import Any, cast
 
+import torch
 from msgspec import Struct
 
 from ops.codecs.learned import LearnedConfig
@@ -24,6 +26,16 @@ class Group(Struct, frozen=True, kw_only=True):
     licence: str
 
 
+class Photograph(Struct, frozen=True, kw_only=True):
+    """A photograph that was trained on: its name and group, its pixels, and its encoded bytes."""
+
+    key: str
+    group: str
+    width: int
+    height: int
+    size: int
+
+
 class StageFacts(Struct, frozen=True, kw_only=True):
     """A stage as it was run: crops are `steps` times `batch`, `seconds` those of all times that it was gone on with."""
 
@@ -31,6 +43,8 @@ class StageFacts(Struct, frozen=True, kw_only=True):
     steps: int
     batch: int
     side: int
+    precision: str
+    rate: float
     losses: dict[str, float]
     trains: tuple[str, ...]
     seconds: float
@@ -42,9 +56,12 @@ class RunFacts(Struct, frozen=True, kw_only=True):
     codec: str
     weights: CodecWeights
     device: str
+    stack: str
     seed: int
     stages: tuple[StageFacts, ...]
     groups: tuple[Group, ...]
+    photographs: tuple[Photograph, ...]
+    photographs_digest: str
     held_out: tuple[str, ...]
     left_out: int
     scores: dict[str, float]
@@ -60,12 +77,18 @@ def facts_of(run: Run, seconds: tuple[float, ...], weights: CodecWeights) -> Run
         codec=config.spelling(),
         weights=weights,
         device=run.place.device,
+        stack=f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}",
         seed=run.settings.seed,
         stages=tuple(_stage_facts(run, at, one) for at, one in enumerate(seconds)),
         groups=tuple(
             Group(name=name, photographs=counts[name], licence=run.settings.licences.get(name, ""))
             for name in sorted(counts)
         ),
+        photographs=tuple(
+            Photograph(key=one.key, group=one.group, width=one.width, height=one.height, size=one.size)
+            for one in photographs.photographs
+        ),
+        photographs_digest=photographs.digest(),
         held_out=tuple(one.key for one in photographs.held_out),
         left_out=len(photographs.left_out),
         scores=newest_scores(read_points(run.folder / FILE)),
@@ -88,6 +111,8 @@ def _stage_facts(run: Run, at: int, seconds: float) -> StageFacts:
         steps=stage.steps,
         batch=stage.batch,
         side=stage.crop.side,
+        precision=stage.precision,
+        rate=stage.rate.start,
         losses=stage.losses,
         trains=tuple(prefix.rstrip(".") for prefix in OBJECTIVES[stage.objective].trained),
         seconds=seconds,

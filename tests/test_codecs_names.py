@@ -102,4 +102,4 @@ def test_wrong_fields_are_named(value, said):
 
 def test_known_spellings_are_one_per_codec():
     names = [spelling.split("-")[0].split("[")[0] for spelling in known_spellings()]
-    assert names == ["bicubic", "jpeg", "webp", "avif", "jxl", "tadm", "osirdiff", "faitheir", "vae"]
+    assert names == ["bicubic", "jpeg", "webp", "avif", "jxl", "nano", "tadm", "osirdiff", "faitheir", "vae"]

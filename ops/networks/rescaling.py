@@ -160,10 +160,11 @@ def _to_features(shape: RescalingShape) -> nn.Sequential:
 def _fusion(shape: RescalingShape) -> nn.Sequential:
     """Return the layers from both branches, pixels' first, to the three channels that become the thumbnail."""
     channels = shape.width + (shape.guide if shape.guidance else 0)
+    blocks = [ResidualBlock(channels) for _ in range(shape.blocks)]
     last = ConvBlock(channels, COLOURS, leaky=shape.leaky_ends)
     if shape.means:
         zeroed(last.conv_in)
-    return nn.Sequential(*(ResidualBlock(channels) for _ in range(shape.blocks)), last)
+    return nn.Sequential(*blocks, last)
 
 
 def _to_latents(shape: RescalingShape) -> nn.Sequential:

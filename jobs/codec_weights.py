@@ -1,6 +1,6 @@
 """Weights of codecs on the command line: which codec is meant, what it needs to be converted, how a file is shown."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -13,12 +13,18 @@ from ops.weights.codec_files import CodecWeights
 from ops.weights.convert import convert_faitheir, convert_tadm, convert_vae
 
 
-def learned(codec: str, size: Size) -> LearnedConfig:
-    """Return the config of a codec that runs on weights. Raises UsageError for another one."""
+def learned(codec: str, size: Size | None) -> LearnedConfig:
+    """Return the config of a codec that runs on weights, of its own size where none is given.
+
+    Raises UsageError for a codec without weights, CodecError for a size that it has not.
+    """
     config = codec_from(codec)
     if not isinstance(config, LearnedConfig):
         raise UsageError(f"{codec} runs on no weights; name a learned codec, such as tadm-x16")
-    return msgspec.convert({**msgspec.to_builtins(config), "size": size}, type(config))
+    if size is None:
+        return config
+    resized = codec_from({**msgspec.to_builtins(config), "size": size})
+    return cast("LearnedConfig", resized)
 
 
 def convert(config: LearnedConfig, published: dict[str, Any], **choices: Any) -> CodecWeights:

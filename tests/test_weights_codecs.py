@@ -22,6 +22,7 @@ from transformers import CLIPTextModel
 from jobs.commands.weights import app
 from jobs.errors import UsageError
 from ops.codecs.learned import LearnedConfig
+from ops.codecs.names import CodecError
 from ops.codecs.osirdiff import OsirdiffConfig
 from ops.codecs.tadm import TadmConfig
 from ops.metrics.base import Unavailable
@@ -589,6 +590,14 @@ def test_make_random_says_untrained_and_show_repeats_it(tmp_path, capsys):
         assert "UNTRAINED" in capsys.readouterr().out
         assert regrow_weights("show", f"{output}-{codec}") == 0
         assert "UNTRAINED" in capsys.readouterr().out
+
+
+def test_nano_has_its_own_size_and_no_other(tmp_path, capsys):
+    output = str(tmp_path / "nano.safetensors")
+    assert regrow_weights("make-random", "--codec", "nano-x16", "--output", output) == 0
+    assert "8,302,551 numbers" in capsys.readouterr().out
+    with pytest.raises(CodecError, match="size full: nano has a size of its own; leave it out"):
+        regrow_weights("make-random", "--codec", "nano-x16", "--size", "full", "--output", output)
 
 
 def test_the_autoencoder_alone_is_converted_for_the_codec_that_is_nothing_else(released, capsys):

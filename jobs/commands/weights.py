@@ -12,11 +12,14 @@ app = typer.Typer(
     no_args_is_help=True, help="List, fetch, convert and show the weights of networks that metrics and codecs use."
 )
 
-Size = Literal["full", "small"]
+Size = Literal["full", "small", "nano"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 KeptDtype = Literal["keep", "float32", "bfloat16", "float16"]
 CodecOption: TypeAlias = Annotated[str, typer.Option(metavar="NAME-xN", help="As for `regrow archive`: tadm-x16.")]
-SizeOption: TypeAlias = Annotated[Size, typer.Option(help="Widths as published, or small ones for trying out.")]
+SizeOption: TypeAlias = Annotated[
+    Size | None,
+    typer.Option(show_default="the codec's own", help="Widths as published, those of nano, or small ones for tests."),
+]
 Output: TypeAlias = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", show_default="in the folder of weights", help="What to write.")
 ]
@@ -88,7 +91,7 @@ def show_weights(
 def convert_weights(
     codec: CodecOption,
     *,
-    size: SizeOption = "full",
+    size: SizeOption = None,
     checkpoint: Annotated[
         str, typer.Option(metavar="FILE", show_default=False, help="TADM's main file (published as .pkl).")
     ] = "",
@@ -143,7 +146,7 @@ def convert_weights(
 def make_random_weights(
     codec: CodecOption,
     *,
-    size: SizeOption = "full",
+    size: SizeOption = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the random numbers.")] = 0,
     dtype: Annotated[Dtype, typer.Option(help="Of U-Net and autoencoder.")] = "float32",
     output: Output = "",

@@ -28,5 +28,7 @@ class NanoConfig(TadmConfig, tag="nano", frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.size != "nano":
+            raise ValueError(f"size {self.size}: {self.name} has a size of its own; leave it out")
         if self.encoding != "cells":
             raise ValueError(f"encoding {self.encoding} is that of TADM's authors; {self.name} has cells alone")

@@ -1,7 +1,6 @@
 """Progress on stderr: a live line on a terminal, otherwise a line every 30 seconds."""
 
 from collections.abc import Callable
-from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -9,11 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
+from jobs.rhythm import Rhythm
 from jobs.tally import Tally
 from jobs.words import count, duration, plain, size_words
 from pipelines.events import Event, Noted, Planned, Preflighting, Receipt, Sealed, Sealing, Started
 
-SECONDS_BETWEEN_LINES = 30.0
 # Below these widths a bar, then the speed, would be cut off.
 _BAR_WIDTH, _SPEED_WIDTH = 90, 60
 
@@ -27,7 +26,7 @@ class Watch:
         self._quiet, self._what = quiet, what
         self._live = _live(self._console) if self._console.is_terminal and not quiet else None
         self._task: TaskID | None = None
-        self._line_at: float | None = None
+        self._rhythm = Rhythm()
         self.also: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
@@ -99,15 +98,8 @@ class Watch:
         tally = self.tally
         if self._live and self._task is not None:
             self._live.update(self._task, completed=tally.num_done)
-        elif self._is_time() or tally.num_done == tally.num_images:
+        elif self._rhythm.is_time() or tally.num_done == tally.num_images:
             self.say(f"{tally.num_done:,} of {count(tally.num_images, 'image')}{_speed(tally)}{_failed(tally)}")
-
-    def _is_time(self) -> bool:
-        now = monotonic()
-        if self._line_at is not None and now - self._line_at < SECONDS_BETWEEN_LINES:
-            return False
-        self._line_at = now
-        return True
 
 
 def _live(console: Console) -> Progress:

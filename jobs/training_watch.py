@@ -2,14 +2,13 @@
 
 import signal
 import threading
-from time import monotonic
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from jobs.progress import SECONDS_BETWEEN_LINES
+from jobs.rhythm import Rhythm
 from jobs.words import duration
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class TrainingWatch:
         self._quiet = quiet
         self._live = _live(self._console) if self._console.is_terminal and not quiet else None
         self._tasks: dict[int, TaskID] = {}
-        self._line_at: float | None = None
+        self._rhythm = Rhythm()
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +92,7 @@ class TrainingWatch:
         words = f"loss {progress.loss:.4f}  {duration(progress.seconds_left)} left"
         if self._live:
             self._move(progress, words)
-        elif self._is_time() or progress.step == progress.steps:
+        elif self._rhythm.is_time() or progress.step == progress.steps:
             done = f"{progress.step:,} of {progress.steps:,} steps"
             self._say(f"Stage {progress.stage} ({progress.objective}): {done}  {words}")
 
@@ -117,13 +116,6 @@ class TrainingWatch:
     def _say(self, line: str) -> None:
         if not self._quiet:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def _is_time(self) -> bool:
-        now = monotonic()
-        if self._line_at is not None and now - self._line_at < SECONDS_BETWEEN_LINES:
-            return False
-        self._line_at = now
-        return True
 
 
 def _live(console: Console) -> Progress:

@@ -69,3 +69,14 @@ def ray_here(ray_session: None) -> Iterator[None]:
         if hasattr(sys, name):
             delattr(sys, name)
     gc.collect()
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """torch computes with one thread: other numbers of them have other last bits."""
+    import torch  # noqa: PLC0415  tests without it do not wait for it
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -25,19 +25,12 @@ from ops.weights import load_tensors
 from tests.makers import noise, photo
 
 ALEX, VGG, DISTS = LpipsConfig(), LpipsConfig(network="vgg"), DistsConfig()
+pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIGS = {config.column: config for config in (ALEX, VGG, DISTS)}
 METRICS = pytest.mark.parametrize("column", CONFIGS)
 SAMPLE = Path(__file__).parents[1] / "photos" / "samples" / "krank-level-06.jpg"
 
 Pair = tuple[np.ndarray, np.ndarray]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

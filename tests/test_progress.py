@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from jobs import progress, tally
+from jobs import rhythm, tally
 from jobs.progress import Watch
 from jobs.words import duration, failure_words, plain
 from ops.archive.plan import Plan, PlanFile
@@ -28,7 +28,7 @@ def receipt(failures=()):
 def clock(monkeypatch):
     """A clock that tests set."""
     now = [100.0]
-    monkeypatch.setattr(progress, "monotonic", lambda: now[0])
+    monkeypatch.setattr(rhythm, "monotonic", lambda: now[0])
     monkeypatch.setattr(tally, "monotonic", lambda: now[0])
     return now
 

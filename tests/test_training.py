@@ -36,6 +36,8 @@ from pipelines.train import TrainRequest
 from pipelines.train import train as train_together
 from tests.makers import encode, noise, photo
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[1]
 SMALL = {"name": "tadm", "scale": 16, "size": "small"}
 CROP = CropSettings(side=64, scales=(0.5, 1.0), turns=True)
@@ -51,14 +53,6 @@ def stage(objective, steps=3, **losses):
 
 AUTOENCODER = stage("autoencoder", 4, l1=1.0, kl=1e-4)
 JOINT = stage("joint", l1=1.0, guidance_l1=1.0, latent_l1=0.1, timestep=0.1)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

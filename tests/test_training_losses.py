@@ -18,17 +18,10 @@ from ops.training.perceptual import build_perceptual
 from ops.training.texture import PERIODS, grid_energy
 from ops.weights import load_tensors
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SAMPLES = sorted((Path(__file__).parents[1] / "photos" / "samples").glob("*.jpg"))
 METRICS = {"lpips_alex": LpipsConfig(), "lpips_vgg": LpipsConfig(network="vgg"), "dists": DistsConfig()}
 TERMS = pytest.mark.parametrize("term", METRICS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

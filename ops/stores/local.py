@@ -122,7 +122,7 @@ def _put_new(path: Path, content: bytes) -> bool:
         return False
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return True
 
 
@@ -164,7 +164,8 @@ def _link(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have what was renamed or linked in a folder on its disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

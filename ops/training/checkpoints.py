@@ -14,6 +14,7 @@ import msgspec
 import torch
 from msgspec import Struct
 
+from ops.stores.local import sync_folder
 from ops.training.errors import TrainingError, unwritten
 
 Fact: TypeAlias = bool | int | float | str | None
@@ -116,7 +117,7 @@ def _write(path: Path, content: dict[str, Any], keep: bool) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _read(path: Path) -> Checkpoint:
@@ -150,14 +151,6 @@ def _prune(folder: Path) -> None:
         if not path.with_suffix(KEPT).exists():
             with contextlib.suppress(OSError):  # one too many does no harm
                 path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _num_bytes(state: Any) -> int:

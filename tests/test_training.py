@@ -348,6 +348,9 @@ def test_what_is_no_number_on_another_worker_ends_this_one_too(tmp_path, setting
         train(prepared(tmp_path, settings, place))
     with pytest.raises(TrainingError, match="a batch of 4 in 2 portions does not part among 3 workers"):
         train(prepared(tmp_path, settings, Place(workers=3)))
+    stages = (replace(settings.stages[0], vgg_images=1),)
+    with pytest.raises(TrainingError, match=r"vgg_images 1 in 2 portions do not part among 2 workers.*a multiple of 4"):
+        train(prepared(tmp_path / "vgg", replace(settings, stages=stages), Place(workers=2)))
 
 
 def _wait_for(path):

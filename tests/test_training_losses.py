@@ -14,7 +14,10 @@ from ops.codecs.base import Runtime
 from ops.metrics.dists import DistsConfig
 from ops.metrics.lpips import LpipsConfig
 from ops.metrics.sharing import score_sharing
+from ops.training.draws import generator
+from ops.training.image_losses import ImageLosses
 from ops.training.perceptual import build_perceptual
+from ops.training.settings import Stage
 from ops.training.texture import PERIODS, grid_energy
 from ops.weights import load_tensors
 
@@ -139,6 +142,47 @@ def test_pictures_of_two_shapes_or_too_small_are_told(losses):
         losses["lpips_alex"](torch.zeros(1, 3, 30, 40), torch.zeros(1, 3, 30, 40))
     with pytest.raises(ValueError, match="one shape"):
         losses["dists"](torch.zeros(1, 3, 32, 40), torch.zeros(1, 3, 40, 32))
+
+
+def stage(**fields) -> Stage:
+    weights = {"l1": 1.0, "lpips_alex": 1.0, "lpips_vgg": 1.0, "dists": 1.0}
+    return Stage(**{"objective": "joint", "steps": 1, "batch": 4, "losses": weights, **fields})
+
+
+def places(step: int, first: int, number: int) -> list[np.random.Generator]:
+    return [generator(0, step, first + at, purpose="cuts") for at in range(number)]
+
+
+def batch(side: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
+    pairs = [pair(at, side, side) for at in (0, 1, 3, 4)]
+    return tuple(torch.cat([tensor(two[of]) for two in pairs]) for of in (0, 1))
+
+
+@pytest.mark.parametrize("fields", [{}, {"vgg_images": 2, "vgg_side": 64}], ids=["all of it", "parts"])
+def test_shares_of_a_batch_have_together_what_the_whole_has(fields):
+    x, y = batch()
+    losses = ImageLosses(stage(**fields), "cpu")
+    whole = losses(x, y, 0, places(7, 0, 4))
+    halves = [losses(x[at : at + 2], y[at : at + 2], at, places(7, at, 2)) for at in (0, 2)]
+    assert whole.keys() == {"l1", "lpips_alex", "lpips_vgg", "dists"}
+    for term, value in whole.items():
+        assert (halves[0][term] + halves[1][term]).item() / 2 == pytest.approx(value.item(), abs=1e-5)
+
+
+def test_perceptual_losses_see_another_part_at_each_step_and_the_same_part_of_both_pictures():
+    x, y = batch()
+    losses = ImageLosses(stage(vgg_images=1, vgg_side=64), "cpu")
+    at_steps = [losses(x, y, 0, places(step, 0, 4)) for step in (0, 0, 1)]
+    for term in ("lpips_alex", "lpips_vgg", "dists"):
+        first, again, later = (values[term].item() for values in at_steps)
+        assert first == again != later
+    assert at_steps[0]["l1"] == at_steps[2]["l1"]
+    assert max(losses(x, x, 0, places(0, 0, 4)).values()) < 1e-6
+
+
+def test_parts_that_do_not_lie_evenly_in_a_batch_are_refused():
+    with pytest.raises(ValueError, match="vgg_images 3 of a batch of 4"):
+        stage(vgg_images=3)
 
 
 def with_grid(pixels: np.ndarray, period: int) -> np.ndarray:

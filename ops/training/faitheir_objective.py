@@ -26,7 +26,7 @@ class FaithEirObjective(ObjectiveModule):
         clean, _ = faitheir.denoise(faitheir.grow(kept), kept)
         small = bicubic(x, faitheir.scale)
         guidance = {"guidance_l1": l1_loss(y, small), "guidance_mse": mse_loss(y, small)}
-        return guidance | self.images(x, self.decoded(clean), self.chance(step, first, "cuts"))
+        return guidance | self.compared(x, self.decoded(clean), step, first)
 
     def after_step(self) -> None:
         for module in self.system.modules():

@@ -1,9 +1,9 @@
 """Losses of reconstructed crops against their originals: pixels, and perceptual distances that no grid can game."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
@@ -16,10 +16,10 @@ PERCEPTUAL: tuple[Term, ...] = ("lpips_alex", *ON_VGG)
 
 
 class ImageLosses(nn.Module):
-    """The terms of a stage that compare images (b, 3, h, w) from -1 to 1, each to one number.
+    """The terms of a stage that compare images (b, 3, s, s) from -1 to 1, each to one number.
 
-    Perceptual ones see both images cut at the left and top by the same random number of pixels: networks with strides
-    look at a grid of their own, and a texture that is locked to the codec's would please them and no eye.
+    Perceptual ones see the same part of both images, at a random place of each crop: networks with strides look at a
+    grid of their own, and a texture that is locked to the codec's would please them and no eye.
     """
 
     def __init__(self, stage: Stage, device: str) -> None:
@@ -29,31 +29,34 @@ class ImageLosses(nn.Module):
         wanted: list[Term] = [term for term in PERCEPTUAL if stage.losses.get(term)]
         self._perceptual = {term: build_perceptual(term, device) for term in wanted}
 
-    def forward(self, x: Tensor, y: Tensor, chance: np.random.Generator) -> dict[str, Tensor]:
-        """Return the value of each term for originals x and reconstructions y; `chance` cuts."""
+    def forward(self, x: Tensor, y: Tensor, first: int, chances: Sequence[np.random.Generator]) -> dict[str, Tensor]:
+        """Return the value of each term for originals x and reconstructions y.
+
+        `first` is which crop of its step x begins with; `chances`, one for each crop, say where the parts lie.
+        """
         y = y.float()
         values = {term: loss(y, x) for term, loss in self._pixel.items()}
-        down, across = (int(chance.integers(self._stage.shift + 1)) for _ in range(2))
-        shifted = partial(_shifted, down=down, across=across)
-        y = y.clamp(-1, 1)
+        side, y = x.shape[2], y.clamp(-1, 1)
+        moved = side - self._stage.shift
+        places = [_place(chance, side - moved) for chance in chances]
+        every = self._stage.batch // (self._stage.vgg_images or self._stage.batch)
+        looked = [at for at in range(len(x)) if (first + at) % every == 0]
+        part = min(self._stage.vgg_side or moved, side)
+        parts = [_place(chances[at], side - part) for at in looked]
         for term, distance in self._perceptual.items():
-            if term not in ON_VGG:
-                values[term] = distance(shifted(x), shifted(y)).mean()
-        parts = _parts(self._stage, x, y, chance) if self._perceptual.keys() & set(ON_VGG) else None
-        for term in ON_VGG:
-            if parts is not None and term in self._perceptual:
-                values[term] = self._perceptual[term](*parts).mean()
+            if term in ON_VGG:
+                values[term] = distance(*(_cut(one[looked], parts, part) for one in (x, y))).mean()
+            else:
+                values[term] = distance(*(_cut(one, places, moved) for one in (x, y))).mean()
         return values
 
 
-def _shifted(x: Tensor, down: int, across: int) -> Tensor:
-    return x[:, :, down:, across:]
+def _place(chance: np.random.Generator, furthest: int) -> tuple[int, int]:
+    return int(chance.integers(furthest + 1)), int(chance.integers(furthest + 1))
 
 
-def _parts(stage: Stage, x: Tensor, y: Tensor, chance: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return those parts of both images on which the networks on VGG16 look, at a random place."""
-    number = min(stage.vgg_images or len(x), len(x))
-    side = min(stage.vgg_side or x.shape[2] - stage.shift, x.shape[2])
-    top, left = (int(chance.integers(x.shape[axis] - side + 1)) for axis in (2, 3))
-    rows, columns = slice(top, top + side), slice(left, left + side)
-    return x[:number, :, rows, columns], y[:number, :, rows, columns]
+def _cut(x: Tensor, places: Sequence[tuple[int, int]], side: int) -> Tensor:
+    """Return a square of each image of x, at its own place."""
+    return torch.stack(
+        [one[:, top : top + side, left : left + side] for one, (top, left) in zip(x, places, strict=True)]
+    )

@@ -199,3 +199,8 @@ def _check_parts(stage: Stage, workers: int) -> None:
             f"stage {stage.objective}: a batch of {stage.batch} in {stage.accumulate} portions does not part among "
             f"{workers} workers: use a number that divides"
         )
+    if (stage.vgg_images or stage.batch) % (stage.accumulate * workers):
+        raise TrainingError(
+            f"stage {stage.objective}: vgg_images {stage.vgg_images} in {stage.accumulate} portions do not part among "
+            f"{workers} workers: each must have as many, so use a multiple of {stage.accumulate * workers}"
+        )

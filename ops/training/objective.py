@@ -58,6 +58,10 @@ class ObjectiveModule(nn.Module):
         drawn = [chance.standard_normal(tuple(x.shape[1:]), dtype=np.float32) for chance in chances]
         return torch.from_numpy(np.stack(drawn)).to(x.device)
 
+    def compared(self, x: Tensor, y: Tensor, step: int, first: int) -> dict[str, Tensor]:
+        """Return the terms that compare crops with what was made of them."""
+        return self.images(x, y, first, [self.chance(step, first + at, "cuts") for at in range(len(x))])
+
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of the autoencoder's posterior, in float32."""
         mean, logvar = _moments(self.system.vae, x)

@@ -72,9 +72,9 @@ class Stage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `losses` maps terms (TERMS) to weights. `batch` crops make a step, in `accumulate` equal portions. The losses on
     VGG16 cost ten times what a small codec does: `vgg_images` is on how many crops of a batch they are taken, and
-    `vgg_side` on how large a part of each, at a random place; all of all where they are not given. `shift` cuts up to
-    so many pixels from the left and top before a perceptual loss, at random, so that no loss can be gamed by a texture
-    that is locked to the networks' own grid. `average` is by how much the running average of the weights, which is
+    `vgg_side` on how large a part of each. By up to `shift` pixels, at random, is moved what other perceptual losses
+    see, and these where they have no `vgg_side`: no loss can be gamed by a texture that is locked to the networks' own
+    grid. `average` is by how much the running average of the weights, which is
     what is kept, holds on to its past at each step; 0 keeps the weights themselves.
     """
 
@@ -101,6 +101,10 @@ class Stage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"stage {self.objective} weighs no loss: give one of {', '.join(TERMS)} a weight above 0")
         if self.batch % self.accumulate:
             raise ValueError(f"a batch of {self.batch} does not part into {self.accumulate}: use one that divides it")
+        if self.vgg_images and self.batch % self.vgg_images:
+            raise ValueError(
+                f"vgg_images {self.vgg_images} of a batch of {self.batch} do not lie evenly: use one that divides it"
+            )
 
 
 class Rhythm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -23,7 +23,7 @@ class AutoencoderObjective(ObjectiveModule):
         logvar = logvar.clamp(-30, 20)
         z = mean + torch.exp(0.5 * logvar) * self.normal(mean, step, first)
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        return {"kl": kl, **self.images(x, self.decoded(z * self.system.scaling), self.chance(step, first, "cuts"))}
+        return {"kl": kl, **self.compared(x, self.decoded(z * self.system.scaling), step, first)}
 
 
 class DenoiserObjective(ObjectiveModule):
@@ -106,7 +106,7 @@ class JointObjective(RescalingObjective):
             made = made * tadm.scaling
         if hasattr(tadm, "vae"):
             made = self.decoded(made)
-        return terms | self.images(x, made, self.chance(step, first, "cuts"))
+        return terms | self.compared(x, made, step, first)
 
 
 class GenerationObjective(JointObjective):

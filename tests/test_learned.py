@@ -93,6 +93,20 @@ def test_a_fit_in_a_folder_that_was_named_ends_the_search_before_the_folder_of_w
         bind(codec_from("tadm-x16"), places)
 
 
+def test_what_comes_with_regrow_is_taken_after_trained_weights_of_ones_own_and_before_untrained_ones(
+    tmp_path, folder, monkeypatch
+):
+    monkeypatch.setattr(codec_files, "SHIPPED", tmp_path / "shipped")
+    ours = codec_files.read_header(weights_file(tmp_path / "shipped" / "ours.safetensors"))
+    weights_file(folder / "random.safetensors", seed=1, trained=False)
+    assert bind(codec_from("tadm-x16")).weights_digest() == ours.digest
+    assert codec_files.find(ours.digest, []).url == ours.url
+    own = codec_files.read_header(weights_file(folder / "own.safetensors", seed=2))
+    assert bind(codec_from("tadm-x16")).weights_digest() == own.digest
+    named = codec_files.read_header(weights_file(tmp_path / "mine" / "named.safetensors", seed=3))
+    assert bind(codec_from("tadm-x16"), [str(tmp_path / "mine")]).weights_digest() == named.digest
+
+
 def test_weights_named_by_digest_bring_the_settings_of_their_file(tmp_path):
     config, url = small_weights("tadm-x16", prediction="v")
     job = codec_from({"name": "tadm", "scale": 16, "weights": config.weights})
@@ -167,10 +181,12 @@ def test_a_file_of_another_scale_or_name_is_refused_with_both(tmp_path, folder):
 
 
 def test_of_several_that_fit_one_must_be_named(folder):
-    weights_file(folder / "a.safetensors")
-    weights_file(folder / "b.safetensors", seed=1, trained=False)
-    with pytest.raises(CodecError, match=r"2 files .* --weights: .*a\.safetensors, .*b\.safetensors \(untrained\)"):
-        bind(codec_from("tadm-x16"))
+    untrained = r"2 files .* --weights: .*a\.safetensors \(untrained\), .*b\.safetensors \(untrained\)$"
+    for seed, trained, said in [(0, False, untrained), (2, True, r"2 files .* --weights: .*c\.safetensors, .*d\.s")]:
+        for name in ("a", "b") if not trained else ("c", "d"):
+            weights_file(folder / f"{name}.safetensors", seed=seed + (name in "bd"), trained=trained)
+        with pytest.raises(CodecError, match=said):
+            bind(codec_from("tadm-x16"))
 
 
 def test_weights_of_a_digest_that_are_nowhere_are_asked_for():

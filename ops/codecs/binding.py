@@ -1,7 +1,7 @@
 """Tying codecs to files of weights: to the one that was named, or to the only one that fits."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -12,20 +12,19 @@ from ops.codecs.learned import LearnedConfig, MisfitWeights
 from ops.codecs.names import CodecError
 from ops.stores import absolute
 from ops.stores.routing import scheme_of
-from ops.weights.codec_files import SUFFIX, CodecWeights, all_in, find, in_places, read_header
+from ops.weights.codec_files import SUFFIX, CodecWeights, find, in_folder, in_places, read_header, shipped
 from ops.weights.files import WeightsError
 
 Config = TypeVar("Config", bound=CodecConfig)
-
-NEEDED = ("torch", "diffusers", "safetensors")
 
 
 def bind(config: Config, places: Sequence[str] = ()) -> Config:
     """Return a codec's config with the digest of the weights that it is to run on; one without weights as it is.
 
-    A file among the places is meant, and must fit; else the only one that fits in their folders is taken, and without
-    any the only one in the folder of weights. Raises CodecError where none fits or several do, WeightsError and
-    Unavailable as `ops.weights.codec_files` does.
+    A file among the places is meant, and must fit; else the only one that fits in their folders is taken; without any
+    the only one in the folder of weights, where a trained one comes before the one that comes with regrow, and that
+    before an untrained one. Raises CodecError where none fits or several do, WeightsError and Unavailable as
+    `ops.weights.codec_files` does.
     """
     return bind_all([config], places)[0]
 
@@ -70,7 +69,7 @@ def check_runs(config: CodecConfig, places: Sequence[str] = ()) -> None:
     if weights_of(config, places) is None:
         config.load(Runtime())
         return
-    for name in NEEDED:
+    for name in config.needs if isinstance(config, LearnedConfig) else ():
         if importlib.util.find_spec(name) is None:
             raise ModuleNotFoundError(f"{config.spelling()} needs {name}", name=name)
 
@@ -116,10 +115,10 @@ def _bound(config: LearnedConfig, named: Sequence[CodecWeights], folders: Sequen
             raise CodecError(why)
         return config.bound(found.digest, found.settings)
     fitting, beside = [one for one in named if not misfit(config, one)], []
-    for search, places in ((in_places, folders), (all_in, ())):  # a fit in a folder that was named ends the search
-        if not fitting:
-            beside += [one for one in search(places) if one.settings.get("name") == config.name]
-            fitting = [one for one in beside if not misfit(config, one)]
+    for place in () if fitting else _places(folders):
+        beside += [one for one in place if one.settings.get("name") == config.name]
+        if fitting := [one for one in beside if not misfit(config, one)]:
+            break
     fitting = _once(fitting)
     if not fitting:
         hint = f"; {misfit(config, beside[0])}" if beside else ""
@@ -131,6 +130,15 @@ def _bound(config: LearnedConfig, named: Sequence[CodecWeights], folders: Sequen
         listed = ", ".join(f"{one.url}{'' if one.trained else ' (untrained)'}" for one in fitting)
         raise CodecError(f"{config.spelling()}: {len(fitting)} files of weights fit; name one with --weights: {listed}")
     return config.bound(fitting[0].digest, fitting[0].settings)
+
+
+def _places(folders: Sequence[str]) -> Iterator[list[CodecWeights]]:
+    """Yield what lies in one place after another: a fit in one ends the search."""
+    yield in_places(folders)
+    own = in_folder()
+    yield [one for one in own if one.trained]
+    yield shipped()
+    yield own
 
 
 def _once(found: Sequence[CodecWeights]) -> list[CodecWeights]:

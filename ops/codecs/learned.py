@@ -35,6 +35,8 @@ class LearnedConfig(CodecConfig, frozen=True, kw_only=True):
     """
 
     generative: ClassVar[bool] = True
+    # Packages that its networks are made of and read by.
+    needs: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "safetensors")
     # Fields that decide which tensors there are, or what they mean: a file of weights records them.
     of_networks: ClassVar[tuple[str, ...]] = ("scale", "size")
 

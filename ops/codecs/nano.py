@@ -15,7 +15,8 @@ class NanoConfig(TadmConfig, tag="nano", frozen=True, kw_only=True):
     So tiles and cells may be large and overlap little. float32, in which processors without bfloat16 are as fast.
     """
 
-    trained_on: ClassVar[tuple[str, ...]] = ("lpips_alex", "lpips_vgg", "dists")
+    needs: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
+    trained_on: ClassVar[tuple[str, ...]] = ("lpips_vgg", "dists")
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
     scale: Literal[16, 32]

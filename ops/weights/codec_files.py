@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIX = ".safetensors"
+SHIPPED = Path(__file__).parent / "shipped"
 
 
 class CodecWeights(Struct, frozen=True, kw_only=True):
@@ -58,7 +59,7 @@ def read_header(url: str) -> CodecWeights:
 
 
 def all_in(places: Sequence[str]) -> list[CodecWeights]:
-    """Return the codecs' files in places, in order, then those in the folder of weights; each digest once.
+    """Return the codecs' files in places, then those in the folder of weights and regrow's own; each digest once.
 
     A place is a file, a folder (its *.safetensors, none below) or a URL of either. In a folder, other networks' files
     and damaged ones are passed over. Raises WeightsError where a place is missing, and where a file that is named
@@ -71,8 +72,18 @@ def all_in(places: Sequence[str]) -> list[CodecWeights]:
 
 
 def in_places(places: Sequence[str]) -> list[CodecWeights]:
-    """Return the codecs' files in places, and not those in the folder of weights. Raises WeightsError as `all_in`."""
+    """Return the codecs' files in places, and no others. Raises WeightsError as `all_in`."""
     return list({one.digest: one for one in reversed(list(_named(places)))}.values())[::-1]
+
+
+def in_folder() -> list[CodecWeights]:
+    """Return the codecs' files in the folder of weights, which need not be there."""
+    return list(_in_place(absolute(folder())))
+
+
+def shipped() -> list[CodecWeights]:
+    """Return the files that come with regrow: `nano`'s."""
+    return list(_in_place(str(SHIPPED)))
 
 
 def files_for(name: str, scale: int | None, places: Sequence[str]) -> list[CodecWeights]:
@@ -84,7 +95,7 @@ def files_for(name: str, scale: int | None, places: Sequence[str]) -> list[Codec
 
 
 def find(digest: str, places: Sequence[str]) -> CodecWeights:
-    """Return the file whose tensors have a digest, from places or the folder of weights.
+    """Return the file whose tensors have a digest, from places, the folder of weights or what comes with regrow.
 
     Raises Unavailable with the digest, where it was looked for and the remedy; WeightsError as `all_in` does.
     """
@@ -171,9 +182,10 @@ def _near(found: CodecWeights) -> str:
 
 
 def _searched(places: Sequence[str], first: str = "") -> Iterator[CodecWeights]:
-    """Yield the codecs' files in places and in the folder of weights, which need not be there."""
+    """Yield the codecs' files in places, in the folder of weights, which need not be there, and regrow's own."""
     yield from _named(places, first)
     yield from _in_place(absolute(folder()), first)
+    yield from _in_place(str(SHIPPED))
 
 
 def _named(places: Sequence[str], first: str = "") -> Iterator[CodecWeights]:

@@ -215,7 +215,10 @@ def test_photographs_that_are_held_out_are_judged_and_drawn(tmp_path, settings, 
     assert judged[2]["thumbnail_bytes"] > 0
     assert sorted(path.name for path in (tmp_path / "run" / "grids").iterdir()) == ["00-0000001.png", "02-0000003.png"]
     with Image.open(tmp_path / "run" / "grids" / "02-0000003.png") as drawn:
-        assert min(drawn.size) > 200
+        # Original, thumbnail, bicubic and regrown, with gaps between and two lines of words above.
+        assert drawn.size == (4 * 160 + 3 * 4, 140 + 120 + 2 * 2 * 20)
+        with Image.open(Path(settings.photographs.sources[0]) / "1.png") as original:
+            assert drawn.crop((0, 40, 120, 180)).tobytes() == original.convert("RGB").tobytes()
     card = (tmp_path / "run" / "CARD.md").read_text()
     assert "## Every photograph" in card
     assert card.count(".png | - |") == 2

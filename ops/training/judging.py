@@ -1,12 +1,11 @@
 """Scores of reconstructed crops by the project's own metrics, and crops beside one another as a PNG."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from ops.codecs.base import Runtime
 from ops.images import Pixels
@@ -15,6 +14,9 @@ from ops.metrics.dists import DistsConfig
 from ops.metrics.lpips import LpipsConfig
 from ops.metrics.psnr import psnr
 from ops.metrics.sharing import LayeredMetric, score_sharing
+
+# Of a grid, in pixels: the height of a line of words, and what lies between two pictures.
+LINE, GAP = 20, 4
 
 
 def scores_of(pairs: Sequence[tuple[Pixels, Pixels]], device: str) -> dict[str, list[float]]:
@@ -29,19 +31,31 @@ def scores_of(pairs: Sequence[tuple[Pixels, Pixels]], device: str) -> dict[str, 
     return found
 
 
-def save_grid(path: Path, rows: Sequence[tuple[str, Sequence[Pixels]]]) -> None:
-    """Write pictures as a PNG, a photograph a row, top aligned; smaller ones, such as thumbnails, are enlarged."""
-    drawn = [np.concatenate([_as_high(one, pictures[0].shape[:2]) for one in pictures], 1) for _, pictures in rows]
-    width = max(row.shape[1] for row in drawn)
-    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in drawn]
+def save_grid(path: Path, rows: Sequence[tuple[str, Mapping[str, Pixels]]]) -> None:
+    """Write pictures as a PNG, whole or not at all: a photograph a row under its name, each picture under its heading.
+
+    All of a row become as large as its first: thumbnails are enlarged by repeating their pixels.
+    """
+    strips = [_row(name, pictures) for name, pictures in rows]
+    grid = Image.new("RGB", (max(one.width for one in strips), sum(one.height for one in strips)), "white")
+    for at, strip in enumerate(strips):
+        grid.paste(strip, (0, sum(one.height for one in strips[:at])))
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(padded)).save(path)
+    aside = path.with_name(path.name + ".new")
+    grid.save(aside, "PNG")
+    aside.replace(path)
 
 
-def _as_high(picture: Pixels, size: tuple[int, ...]) -> Pixels:
-    if picture.shape[:2] == size:
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.NEAREST))
+def _row(name: str, pictures: Mapping[str, Pixels]) -> Image.Image:
+    height, width = next(iter(pictures.values())).shape[:2]
+    strip = Image.new("RGB", ((width + GAP) * len(pictures) - GAP, height + 2 * LINE), "white")
+    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(LINE - 6)
+    draw.text((2, 2), name, "black", font)
+    for at, (heading, picture) in enumerate(pictures.items()):
+        left = at * (width + GAP)
+        draw.text((left + 2, LINE + 1), heading, "gray", font)
+        strip.paste(Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST), (left, 2 * LINE))
+    return strip
 
 
 @cache

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from ops.codecs.noise import noise_for
-from ops.codecs.resampling import shrink
+from ops.codecs.resampling import grow, shrink
 from ops.images import Pixels
 from ops.metrics.psnr import psnr
 from ops.networks.latent_networks import decode
@@ -75,7 +75,7 @@ class Validation:
             judged = [(_reconstructed if alone else _regrown)(self._system, *one) for one in self._crops]
         if not judged:
             return {}
-        save_grid(self._folder / GRIDS / f"{stage:02}-{done:07}.png", _rows(judged))
+        save_grid(self._folder / GRIDS / f"{stage:02}-{done:07}.png", [_row(one, self._system.scale) for one in judged])
         return {**_scores(judged, str(self._system.device)), **_textures(judged), **_thumbnails(self._system, judged)}
 
 
@@ -139,8 +139,18 @@ def _facts(system: System, z: Tensor, y: Tensor) -> Sequence[TileFact]:
         system.passes = before
 
 
-def _rows(judged: Sequence[Judged]) -> list[tuple[str, Sequence[Pixels]]]:
-    return [(one.key, [one.crop, *([] if one.thumbnail is None else [one.thumbnail]), one.grown]) for one in judged]
+def _row(one: Judged, scale: int) -> tuple[str, dict[str, Pixels]]:
+    """Return a photograph's name and its pictures by their headings; beside a thumbnail's, what bicubic makes of it."""
+    if one.thumbnail is None:
+        return one.key, {"original": one.crop, "decoded": one.grown}
+    height, width = one.crop.shape[:2]
+    bicubic = grow(shrink(one.crop, scale), scale, width, height)
+    return one.key, {
+        "original": one.crop,
+        "thumbnail, enlarged": one.thumbnail,
+        "bicubic, for comparison": bicubic,
+        "regrown: detail is generated": one.grown,
+    }
 
 
 def _scores(judged: Sequence[Judged], device: str) -> dict[str, float]:

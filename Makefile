@@ -52,7 +52,7 @@ $(DEMO): $(PINS)
 $(FULL): $(PINS)
 	@$(make_venv)
 	@echo "Installing regrow with torch and the tools of developers into .venv (once, some minutes) ..."
-	@$(call install,ray$(,)codecs$(,)formats$(,)dev)
+	@$(call install,ray$(,)codecs$(,)train$(,)formats$(,)dev)
 	@.venv/bin/regrow weights pull --quiet
 	@touch $(DEMO) $@
 

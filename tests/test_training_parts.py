@@ -339,7 +339,8 @@ def test_a_point_is_on_disk_at_once_and_what_is_no_number_is_null(tmp_path):
 
 
 def test_tensorboard_shows_a_resumed_run_as_one_that_was_never_interrupted(tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from tensorboard.backend.event_processing import event_accumulator as accumulator  # noqa: PLC0415  slow to import
+
     drawn(tmp_path, (0, 0), (1, 2))
     drawn(tmp_path, (1, 1), (1, 3))
     for stage in (0, 1):

@@ -18,7 +18,7 @@ from ops.training.draws import generator
 from ops.training.image_losses import ImageLosses
 from ops.training.perceptual import build_perceptual
 from ops.training.settings import Stage
-from ops.training.texture import PERIODS, grid_energy
+from ops.training.texture import PERIODS, grid_energy, grid_levels
 from ops.weights import load_tensors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -203,6 +203,17 @@ def test_photographs_have_no_grid_and_a_faint_one_is_told(at):
         assert grid_energy(x, with_grid(x, period))[period] > 4
         assert grid_energy(x, with_grid(smooth, period))[period] > 50
     assert grid_energy(x, enlarged(image, 8, Image.Resampling.NEAREST))[8] > 20
+
+
+@pytest.mark.parametrize("at", range(len(SAMPLES)))
+def test_the_strength_of_a_grid_is_told_in_levels(at):
+    image = photograph(at, 512, 512)
+    x, smooth = np.asarray(image), enlarged(image, 8)
+    assert grid_levels(x, x) == 0
+    assert grid_levels(x, smooth) < 0.3
+    for period in (2, 4, 8, 16):
+        assert grid_levels(smooth, with_grid(smooth, period)) == pytest.approx(1, abs=0.3)
+        assert 0.2 < grid_levels(x, with_grid(x, period)) < 1.5  # less where the calmest places are black or white
 
 
 def test_a_grid_is_told_at_its_own_period_and_not_where_the_reference_has_it():

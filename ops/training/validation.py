@@ -26,7 +26,7 @@ from ops.training.judging import save_grid, scores_of
 from ops.training.photographs import FrozenPhotographs
 from ops.training.settings import TrainingSettings
 from ops.training.start import Validated
-from ops.training.texture import SIDE, grid_energy
+from ops.training.texture import SIDE, grid_energy, grid_levels
 
 GRIDS = "grids"
 LARGEST = 512
@@ -160,10 +160,12 @@ def _scores(judged: Sequence[Judged], device: str) -> dict[str, float]:
 
 
 def _textures(judged: Sequence[Judged]) -> dict[str, float]:
-    found = [grid_energy(one.crop, one.grown) for one in judged if min(one.crop.shape[:2]) >= SIDE]
-    if not found:
+    large = [(one.crop, one.grown) for one in judged if min(one.crop.shape[:2]) >= SIDE]
+    if not large:
         return {}
-    return {f"grid_{period}": float(np.median([one[period] for one in found])) for period in found[0]}
+    found = [grid_energy(*pair) for pair in large]
+    energies = {f"grid_{period}": float(np.median([one[period] for one in found])) for period in found[0]}
+    return energies | {"grid_levels": float(np.median([grid_levels(*pair) for pair in large]))}
 
 
 def _thumbnails(system: System, judged: Sequence[Judged]) -> dict[str, float]:

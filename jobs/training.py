@@ -19,6 +19,7 @@ from ops.codecs.names import CodecError, codec_from
 from ops.stores import absolute, open_store
 from ops.stores.routing import check_named
 from ops.training.settings import TrainingSettings
+from ops.weights.base_places import located
 
 if TYPE_CHECKING:
     from ops.training.checking import Checked
@@ -159,7 +160,8 @@ def _decoded(where: str, content: bytes) -> TrainingSettings:
     photographs = settings.photographs
     placed = replace(photographs, sources=tuple(absolute(source) for source in photographs.sources))
     start_from = settings.start_from and absolute(settings.start_from)
-    return replace(settings, photographs=placed, start_from=start_from)
+    start_parts = {part: located(place) for part, place in settings.start_parts.items()}
+    return replace(settings, photographs=placed, start_from=start_from, start_parts=start_parts)
 
 
 def _checked_facts(found: "Checked") -> list[tuple[str, str]]:

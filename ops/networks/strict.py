@@ -29,7 +29,12 @@ def load_strictly(network: Network, tensors: Mapping[str, Tensor], name: str, de
 
 def misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str:
     """Return in which tensor the weights first differ from what a network needs, or nothing."""
-    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    return misfit_of(network.state_dict(), tensors)
+
+
+def misfit_of(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str:
+    """Return in which tensor some first differ in name or shape from a network's own, or nothing."""
+    wanted = {key: tuple(tensor.shape) for key, tensor in own.items()}
     for key, shape in wanted.items():
         if key not in tensors:
             return f"the tensor {key} is missing"

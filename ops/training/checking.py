@@ -44,6 +44,7 @@ def _tried(run: Run, at: int) -> str:
     running = RunningStage(run, at, None, {})
     crops = Crops(run.photographs, stage.crop, run.settings.seed).batch(at, 0, [0])
     values = running.values(crops)
+    running.settle()  # no step was done, so that nothing changes, but the next stage finds the networks plain
     losses = ", ".join(f"{weight:g} {term} (now {values[term]:.3g})" for term, weight in stage.losses.items() if weight)
     return (
         f"{stage.objective}: {stage.steps:,} steps of {stage.batch} crops of {stage.crop.side}, "

@@ -63,9 +63,10 @@ def is_finished(folder: Path, settings: TrainingSettings) -> bool:
 def _origins(run: Run) -> dict[str, str]:
     """Return what the file of weights says of where it comes from."""
     number = len(run.photographs.photographs)
-    begun = run.settings.start_from or f"random numbers of seed {run.settings.seed}"
+    begun = [run.settings.start_from or f"random numbers of seed {run.settings.seed}"]
+    begun += [f"{part} of {place}" for part, place in sorted(run.settings.start_parts.items())]
     return {
         "photographs": f"{number} photographs, sha256 of their list {run.photographs.digest()}",
         "training": f"regrow train, {len(run.settings.stages)} stages, sha256 of its settings {run.digest}",
-        "begun with": begun,
+        "begun with": "; ".join(begun),
     }

@@ -11,7 +11,7 @@ from ops.training.objective import ObjectiveModule, bicubic
 
 
 class FaithEirObjective(ObjectiveModule):
-    """All but the decoder learns, the encoder too. Adapters (LoRA), and the semantic term, are to come.
+    """All but the decoder learns, the encoder too. The semantic term is to come.
 
     After each step the learned transform is made orthogonal again, which it is to be; when, the paper does not say.
     """

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ops.rescalers.system import System
 from ops.training import checkpoints
+from ops.training.adapters import Adapters
 from ops.training.ahead import Ahead
 from ops.training.average import Average
 from ops.training.checkpoints import Checkpoint, Fact
@@ -33,7 +34,8 @@ def train(run: Run) -> dict[str, Fact]:
     found = checkpoints.newest(run.checkpoints)
     if found is not None:
         checkpoints.check(found, run.digest)
-        run.system.load_state_dict(found.model)
+        if not found.step:  # a stage that is halfway loads by itself, once its adapters are in their places
+            run.system.load_state_dict(found.model)
     first = (found.stage, found.step) if found is not None else (0, 0)
     facts: dict[str, Fact] = dict(found.facts) if found is not None else {}
     with Curves(run.folder, first) if run.place.rank == 0 else nullcontext() as curves:
@@ -54,7 +56,10 @@ class RunningStage:
         stage = self._stage
         _check_parts(stage, run.place.workers)
         self._objective = OBJECTIVES[stage.objective](run.system, stage, at, run.settings.seed)
-        self._learning = learn(run.system, self._objective.trained)
+        self._adapters = Adapters(run.system, stage, self._objective.trained, at, run.settings.seed)
+        if found is not None:
+            run.system.load_state_dict(found.model)
+        self._learning = learn(run.system, self._adapters.trained)
         self._module = run.place.wrap(self._objective)
         self._average = Average(run.system, stage.average)
         self._optimiser = torch.optim.AdamW(
@@ -88,8 +93,13 @@ class RunningStage:
                     self._after(step, values | {"seconds": seconds}, curves)
                 if stopping and step + 1 < self._stage.steps:
                     self._stop(step + 1)
-        self._average.copy_into(self._run.system)
+        self.settle()
         self._save(self._at + 1, 0)
+
+    def settle(self) -> None:
+        """Put the running averages into the system, and the adapters into the weights that they adapt."""
+        self._average.copy_into(self._run.system)
+        self._adapters.merge()
 
     def _stop(self, done: int) -> None:
         self._save(self._at, done)
@@ -142,7 +152,7 @@ class RunningStage:
             told = {"objective": stage.objective, "loss": values["loss"], "seconds_left": left}
             run.told(Progress(stage=self._at, step=done, steps=stage.steps, **told))
         if done % rhythm.validate == 0 or ended:
-            with self._average.swapped(run.system):
+            with self._average.swapped(run.system), self._adapters.merged():
                 found = run.validated(self._at, done)
             if found:
                 curves.add(self._at, step, found)

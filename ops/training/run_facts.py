@@ -8,6 +8,7 @@ import torch
 from msgspec import Struct
 
 from ops.codecs.learned import LearnedConfig
+from ops.training.adapters import trained_words
 from ops.training.curves import FILE, read_points
 from ops.training.objectives import OBJECTIVES
 from ops.training.run import Run
@@ -114,6 +115,6 @@ def _stage_facts(run: Run, at: int, seconds: float) -> StageFacts:
         precision=stage.precision,
         rate=stage.rate.start,
         losses=stage.losses,
-        trains=tuple(prefix.rstrip(".") for prefix in OBJECTIVES[stage.objective].trained),
+        trains=trained_words(run.system, stage, OBJECTIVES[stage.objective].trained),
         seconds=seconds,
     )

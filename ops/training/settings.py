@@ -61,10 +61,14 @@ class Optimiser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Lora(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Ranks of the low-rank adapters that are trained in place of the networks that they adapt."""
+    """Ranks of the low-rank adapters that are trained in place of the networks that they adapt.
+
+    `vae` is that of the half of the autoencoder that the stage trains, TADM's decoder or FaithEIR's encoder; without
+    it the autoencoder stays as it is. Both networks are those of Stable Diffusion.
+    """
 
     unet: Count = 48
-    vae_decoder: Count | None = 16
+    vae: Count | None = 16
 
 
 class Stage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,6 +123,9 @@ class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A run: the networks of a codec (its settings, as a job file says them), trained over photographs in stages.
 
     `start_from` is a file of a codec's weights to begin with; without it torch initialises the networks by the seed.
+    `start_parts` says for parts (as the names of tensors begin: `vae`, `unet`, `rescaling`) where theirs come from,
+    whatever is in that file: another codec's file, or for `unet`, `vae` and `prompt` a base model's place, as
+    `ops.weights.base_places` has it. A U-Net brings its prompt along, unless that is named, too.
     `licence` is that of the weights, `licences` are those of the photographs, by their groups, for the model card.
     """
 
@@ -126,6 +133,7 @@ class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     photographs: Photographs
     stages: tuple[Stage, ...]
     start_from: str | None = None
+    start_parts: dict[str, str] = {}
     seed: int = 3042
     rhythm: Rhythm = Rhythm()
     licence: str = "Apache-2.0"

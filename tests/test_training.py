@@ -142,6 +142,12 @@ def test_a_checkpoint_of_another_configuration_is_refused_and_nothing_of_it_chan
     for other in (replace(short, seed=1), replace(short, stages=(stage("autoencoder", 1, l1=2.0),))):
         with pytest.raises(TrainingError, match="another folder, or give the job file as it was"):
             trained(tmp_path, other)
+    for changed, said in (
+        ({"held_out": ("1.png",)}, "held_out is 1.png, and was none: .*photographs.json was frozen before: start in a"),
+        ({"group": r"(\d)"}, "group puts 0.png into '0', and did into ''"),
+    ):
+        with pytest.raises(TrainingError, match=said):
+            trained(tmp_path, replace(short, photographs=replace(short.photographs, **changed)))
     assert (tmp_path / "job.json").read_bytes() == job
     trained(tmp_path, replace(short, rhythm=Rhythm()))  # how often something is written decides no bit
 

@@ -90,6 +90,19 @@ class FrozenPhotographs(Struct, frozen=True, kw_only=True):
         return frozen
 
 
+def check_frozen_for(frozen: FrozenPhotographs, settings: Photographs, path: Path) -> None:
+    """Raise TrainingDataError where settings would group or hold out a list's photographs in another way."""
+    held = sorted(one.key for one in frozen.held_out)
+    remedy = f"{path} was frozen before: start in a new folder, or write what it was frozen with"
+    if held != sorted(settings.held_out):
+        was, now = (", ".join(keys) or "none" for keys in (held, sorted(settings.held_out)))
+        raise TrainingDataError(f"held_out is {now}, and was {was}: {remedy}")
+    expression = _expression(settings.group)
+    for one in frozen.photographs:
+        if (group := _group_of(one.key, expression)) != one.group:
+            raise TrainingDataError(f"group puts {one.key} into {group!r}, and did into {one.group!r}: {remedy}")
+
+
 class _Saved(Struct, kw_only=True):
     digest: str
     photographs: tuple[TrainingPhotograph, ...]

@@ -16,7 +16,7 @@ from ops.rescalers.loading import placed
 from ops.rescalers.system import System
 from ops.training import checkpoints
 from ops.training.errors import TrainingError
-from ops.training.photographs import FrozenPhotographs, freeze
+from ops.training.photographs import FrozenPhotographs, check_frozen_for, freeze
 from ops.training.run import CHECKPOINTS, Place, Progress, Run
 from ops.training.settings import TrainingSettings
 from ops.training.start_parts import load_parts, parts_digests
@@ -131,7 +131,9 @@ def _frozen(folder: Path, settings: TrainingSettings) -> FrozenPhotographs:
     """Return the photographs that the run froze when it began, or freeze them now."""
     path = folder / PHOTOGRAPHS
     if path.exists():
-        return FrozenPhotographs.load(path)
+        frozen = FrozenPhotographs.load(path)
+        check_frozen_for(frozen, settings.photographs, path)
+        return frozen
     frozen = freeze(settings.photographs, max(stage.crop.side for stage in settings.stages))
     folder.mkdir(parents=True, exist_ok=True)
     frozen.save(path)

@@ -50,6 +50,25 @@ def test_a_stage_trains_its_own_parts_alone(codec, name, losses, wanted):
     assert changed == wanted
 
 
+@pytest.mark.parametrize("codec", [{"name": "tadm", "scale": 16, "size": "small"}, {"name": "nano", "scale": 16}])
+def test_the_forward_term_is_of_features_that_skip_couplings_and_thumbnail(codec):
+    module, _, _ = objective(codec, "rescaling", {"forward_l1": 1.0, "latent_l1": 1.0})
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    rescaling = module.system.rescaling
+    z = module.moments(x)[0]
+    features = rescaling.fused(rescaling.guide(x), z)
+    assert torch.equal(rescaling.coupled(features), rescaling.down(x, z))
+    exact = rescaling.up(rescaling.down(x, z))  # nothing is rounded, so that couplings undo themselves
+    assert torch.allclose(rescaling.unfused(features), exact, atol=1e-4)
+    forward = module(x, 0, 0)["forward_l1"]
+    expected = module.system.scaling * (rescaling.unfused(features) - z).abs().mean()
+    assert forward.item() == pytest.approx(expected.item(), rel=1e-5)
+    forward.backward()
+    trained = {name.split(".")[0] for name, one in rescaling.named_parameters() if one.grad is not None}
+    assert trained == {"down_module", "latent_module", "fusing_module", "final_module"}
+    assert module(x, 0, 0)["latent_l1"] != forward
+
+
 def test_faitheir_trains_its_encoder_not_its_decoder_and_its_transform_stays_orthogonal():
     codec = {"name": "faitheir", "scale": 16, "size": "small"}
     losses = {"l1": 1.0, "guidance_l1": 1.0}

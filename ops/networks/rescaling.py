@@ -102,11 +102,18 @@ class FeatureRescaling(nn.Module):
 
     def down_from(self, guide: Tensor | None, z: Tensor) -> Tensor:
         """Return thumbnails of latents (b, c, h, w) and their images' guidance, which is None without it."""
+        return self.coupled(self.fused(guide, z))
+
+    def fused(self, guide: Tensor | None, z: Tensor) -> Tensor:
+        """Return the features (b, 3, h, w) of both branches, which couplings make a thumbnail of, in float32."""
         if (guide is not None) != self.shape.guidance:
             raise ValueError(f"guidance is {self.shape.guidance} in this module: pass {_wanted(self.shape)}")
         features = self.latent_module(pixel_unshuffle(z, self.shape.fold))
         y = self._fused(guide, features)
-        y = y.to(torch.promote_types(y.dtype, torch.float32))
+        return y.to(torch.promote_types(y.dtype, torch.float32))
+
+    def coupled(self, y: Tensor) -> Tensor:
+        """Return thumbnails of fused features."""
         with torch.autocast(y.device.type, enabled=False):  # an 8-bit level is finer than bfloat16
             for block in self.couplings():
                 y = block(y)
@@ -117,6 +124,10 @@ class FeatureRescaling(nn.Module):
         with torch.autocast(y.device.type, enabled=False):
             for block in reversed(self.couplings()):
                 y = block.inverse(y)
+        return self.unfused(y)
+
+    def unfused(self, y: Tensor) -> Tensor:
+        """Return latents of fused features."""
         return pixel_shuffle(self.final_module(y), self.shape.fold)
 
     def _fused(self, guide: Tensor | None, features: Tensor) -> Tensor:

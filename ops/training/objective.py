@@ -40,6 +40,10 @@ class ObjectiveModule(nn.Module):
         """Return all terms that this objective can have."""
         raise NotImplementedError(f"{type(self).__name__} must say its terms")
 
+    def weighs(self, *terms: str) -> bool:
+        """Say whether the stage weighs one of these terms."""
+        return any(self._stage.losses.get(term) for term in terms)
+
     def after_step(self) -> None:
         """Put right what a step of the optimiser has left not quite so: nothing, for most."""
 

@@ -59,7 +59,8 @@ class Rescaled(NamedTuple):
 class RescalingObjective(ObjectiveModule):
     """Stage 1 (supplement of TADM, equation of stage 1): latents survive the thumbnail, which looks like a small image.
 
-    `guidance` is against the image made small by a bicubic filter (the paper; its code filters nothing).
+    `guidance` is against the image made small by a bicubic filter (the paper; its code filters nothing). `forward` is
+    of latents that come back from fused features at once, past couplings, quantisation and thumbnail: z_f of the loss.
     """
 
     trained = ("rescaling.",)
@@ -72,9 +73,11 @@ class RescalingObjective(ObjectiveModule):
         tadm = cast("Tadm", self.system)
         with torch.no_grad():
             z = x if tadm.in_pixels else self.moments(x)[0]
-        y = tadm.rescaling.down(x, z)
+        rescaling = tadm.rescaling
+        fused = rescaling.fused(rescaling.guide(x) if rescaling.shape.guidance else None, z)
+        y = rescaling.coupled(fused)
         kept = self.quantised(y, step, first)
-        back = tadm.rescaling.up(kept).float()
+        back = rescaling.up(kept).float()
         small = bicubic(x, tadm.scale)
         scaling = 1.0 if tadm.in_pixels else tadm.scaling
         terms = {
@@ -83,6 +86,9 @@ class RescalingObjective(ObjectiveModule):
             "latent_l1": scaling * l1_loss(back, z),
             "latent_mse": scaling**2 * mse_loss(back, z),
         }
+        if self.weighs("forward_l1", "forward_mse"):
+            forth = rescaling.unfused(fused).float()
+            terms |= {"forward_l1": scaling * l1_loss(forth, z), "forward_mse": scaling**2 * mse_loss(forth, z)}
         return Rescaled(terms, kept, z, back)
 
 

@@ -10,8 +10,8 @@ from msgspec.structs import fields, replace
 from bench.report import Table, heading, machine, save
 
 BENCHMARKS = ("throughput", "memory", "resume", "lookup", "scale", "judging", "codecs", "seams")
-# Run only where they are named: they need what few machines have.
-ON_REQUEST = ("codecs-gpu",)
+# Run only where they are named: they need what few machines have, or take long.
+ON_REQUEST = ("codecs-gpu", "nano")
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "images": (int, "how many images (throughput: photographs; resume, lookup, scale: keys)"),
     "copies": (int, "throughput: how often each photograph is archived"),

@@ -133,15 +133,15 @@ def _seen(system: Any, x: "Tensor", asked: Settings) -> Iterator[Seen]:
 
     z = encode_moments(system.vae, x)[0]
     whole = decoded(z)
-    yield Seen("VAE encode", "diffusers, whole", *_levels(decoded(system.vae.encode(x).latent_dist.mode()), whole))
-    yield Seen("VAE decode", "diffusers, whole", *_levels(system.vae.decode(z).sample.clamp(-1, 1), whole))
+    yield Seen("VAE encode", "diffusers, whole", *levels_apart(decoded(system.vae.encode(x).latent_dist.mode()), whole))
+    yield Seen("VAE decode", "diffusers, whole", *levels_apart(system.vae.decode(z).sample.clamp(-1, 1), whole))
     height, width = x.shape[2:]
     for cell, overlap in asked.cells:
         for how, wide in ((f"cells {cell}, pasted", 0), (f"cells {cell}/{overlap}, faded", overlap)):
             cells = _alone(system, cell, wide)
-            edges = _edges(cells.cells(height // FACTOR, width // FACTOR))
-            yield _compared("VAE encode", how, decoded(cells.encoded(x)), whole, edges)
-            yield _compared("VAE decode", how, cells.up(z, height, width), whole, edges)
+            at = edges(cells.cells(height // FACTOR, width // FACTOR))
+            yield _compared("VAE encode", how, decoded(cells.encoded(x)), whole, at)
+            yield _compared("VAE decode", how, cells.up(z, height, width), whole, at)
     yield from _unet(system, z, decoded, asked)
 
 
@@ -165,7 +165,7 @@ def _unet(system: Any, z: "Tensor", decoded: "Callable[[Tensor], Tensor]", asked
     for name, way in ways:
         clean, grid = _denoised(system, c, way, pasted=name == "pasted")
         how = f"tiles {way.tile}/{way.overlap}, {name}"
-        yield _compared("U-Net", how, decoded(clean / SCALING), whole, _edges(grid))
+        yield _compared("U-Net", how, decoded(clean / SCALING), whole, edges(grid))
 
 
 def _denoised(system: Any, c: "Tensor", passes: "Passes", *, pasted: bool = False) -> "tuple[Tensor, Grid]":
@@ -199,18 +199,19 @@ def _alone(system: Any, cell: int, overlap: int) -> Any:
     return alone
 
 
-def _edges(grid: "Grid") -> tuple[list[int], list[int]]:
+def edges(grid: "Grid") -> tuple[list[int], list[int]]:
     """Return the rows and columns of pixels at which a cell or tile begins or ends, but for the plane's own borders."""
     rows = {side for top in grid.tops for side in (top, top + grid.tile_height)} - {0, grid.height}
     columns = {side for left in grid.lefts for side in (left, left + grid.tile_width)} - {0, grid.width}
     return sorted(row * FACTOR for row in rows), sorted(column * FACTOR for column in columns)
 
 
-def _compared(what: str, how: str, made: "Tensor", whole: "Tensor", edges: tuple[list[int], list[int]]) -> Seen:
-    return Seen(what, how, *_levels(made, whole), seam_energy(made, *edges), seam_energy(whole, *edges))
+def _compared(what: str, how: str, made: "Tensor", whole: "Tensor", at: tuple[list[int], list[int]]) -> Seen:
+    return Seen(what, how, *levels_apart(made, whole), seam_energy(made, *at), seam_energy(whole, *at))
 
 
-def _levels(made: "Tensor", whole: "Tensor") -> tuple[float, float]:
+def levels_apart(made: "Tensor", whole: "Tensor") -> tuple[float, float]:
+    """Return the largest and the mean difference of two images, in levels of 255."""
     difference = (made - whole).abs() * 127.5
     return float(difference.max()), float(difference.mean())
 

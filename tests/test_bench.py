@@ -11,12 +11,14 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from bench import codecs, codecs_gpu, judging, lookup, memory, report, resume, scale, seams, throughput
+from bench import codecs, codecs_gpu, judging, lookup, memory, nano, report, resume, scale, seams, throughput
 from bench.children import call
 from bench.report import Table
 from bench.synthetic import photo_key
 from bench.watch import tree
 from bench.weed import Served
+from ops.codecs.names import codec_from
+from ops.weights.random_weights import make_random
 
 
 def shown(tables: list[Table]) -> str:
@@ -111,6 +113,17 @@ def test_seams_are_measured_pasted_and_faded():
     } <= ways
     # Strips and diffusers' own whole call differ by rounding alone.
     assert all(row[3] < 0.05 for row in table.rows if "diffusers" in row[2])
+
+
+def test_nano_is_cut_into_tiles_that_hardly_differ_from_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGROW_WEIGHTS", str(tmp_path))
+    make_random(codec_from("nano-x16"), 0)
+    [table] = nano.measure(nano.QUICK)
+    [[codec, _, largest, mean, _, at_tiles, of_whole, *rest]] = table.rows
+    assert codec == "nano-x16"
+    assert 0 < mean <= largest < 10
+    assert at_tiles == pytest.approx(of_whole, rel=0.1)
+    assert min(rest[-2:]) > 0
 
 
 def test_the_energy_of_a_seam_is_one_without_and_more_with_one():

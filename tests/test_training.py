@@ -152,6 +152,19 @@ def test_a_checkpoint_of_another_configuration_is_refused_and_nothing_of_it_chan
     trained(tmp_path, replace(short, rhythm=Rhythm()))  # how often something is written decides no bit
 
 
+def test_a_finished_run_goes_on_when_its_job_is_given_another_stage(tmp_path, settings):
+    short, long = replace(settings, stages=(AUTOENCODER,)), replace(settings, stages=(AUTOENCODER, JOINT))
+    whole = complete(tmp_path / "whole", long, Place())
+    first = complete(tmp_path / "grown", short, Place())
+    assert first.weights.digest != whole.weights.digest
+    grown = complete(tmp_path / "grown", long, Place())
+    assert grown.weights.digest == whole.weights.digest
+    aside = tmp_path / "grown" / f"weights-{first.weights.digest[:8]}.safetensors"
+    assert codec_files.read_header(str(aside)).digest == first.weights.digest
+    with pytest.raises(TrainingError, match="of a run with 2 stages begun, but the job has 1"):
+        complete(tmp_path / "grown", short, Place())
+
+
 def test_a_corrupt_photograph_in_the_stream_is_told_and_passed_over(tmp_path, settings, photographs, caplog):
     whole = encode(noise(200, 200))
     (photographs / "torn.png").write_bytes(whole[: len(whole) // 2])

@@ -254,11 +254,14 @@ def test_what_could_not_be_read_back_never_stands_for_a_checkpoint(tmp_path):
 
 
 def test_a_checkpoint_of_another_configuration_is_refused_with_both_digests():
-    checkpoints.check(checkpoint(), "0d1c")
+    checkpoints.check(checkpoint(), ["0d1c", "and what is not begun"])
+    checkpoints.check(checkpoint(1, 0), ["0d1c", "and what is not begun"])
     with pytest.raises(
         TrainingError, match=r"00-0000100\.pt is of configuration 0d1c, but this run's is beef: train in"
     ):
-        checkpoints.check(checkpoint(), "beef")
+        checkpoints.check(checkpoint(), ["beef", "0d1c"])
+    with pytest.raises(TrainingError, match=r"01-0000005\.pt is of a run with 2 stages begun, but the job has 1"):
+        checkpoints.check(checkpoint(1, 5), ["0d1c"])
 
 
 # A limit on the size of files is a full disk that a test can have: a write ends in the middle, with an OSError.

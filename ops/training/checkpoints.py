@@ -7,6 +7,7 @@ import pickle
 import re
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,8 +33,9 @@ _NOT_AS_WRITTEN = (
 class Checkpoint(Struct, frozen=True, kw_only=True):
     """All that a run needs to go on: `step` steps of stage `stage`, from 0, are done.
 
-    `digest` is that of the run's configuration. `model`, `average` and `optimiser` are state dictionaries of tensors
-    and plain values, on the CPU when read; `facts` are small ones that the loop wants back.
+    `digest` is that of the run's configuration, of the stages that were begun. `model`, `average` and `optimiser` are
+    state dictionaries of tensors and plain values, on the CPU when read; `facts` are small ones that the loop wants
+    back.
     """
 
     stage: int
@@ -94,8 +96,18 @@ def newest(folder: Path) -> Checkpoint | None:
     return None
 
 
-def check(checkpoint: Checkpoint, digest: str) -> None:
-    """Raise TrainingError where a checkpoint is of another configuration than that with this digest."""
+def check(checkpoint: Checkpoint, digests: Sequence[str]) -> None:
+    """Raise TrainingError where a checkpoint is of another configuration.
+
+    `digests` has, for each stage, that of the run up to its end: what was not begun may still be changed or added.
+    """
+    begun = checkpoint.stage + (checkpoint.step > 0)
+    if begun > len(digests):
+        raise TrainingError(
+            f"checkpoint {checkpoint.name} is of a run with {begun} stages begun, but the job has {len(digests)}: "
+            "train into another folder, or give the job file as it was"
+        )
+    digest = digests[begun - 1]
     if checkpoint.digest != digest:
         raise TrainingError(
             f"checkpoint {checkpoint.name} is of configuration {checkpoint.digest}, but this run's is {digest}: "

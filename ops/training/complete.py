@@ -13,6 +13,7 @@ from ops.training.run_card import card_of
 from ops.training.run_facts import facts_of
 from ops.training.settings import TrainingSettings
 from ops.training.start import Validated, export, prepared
+from ops.weights import codec_files
 from ops.weights.codec_files import CodecWeights
 
 WEIGHTS, CARD = "weights.safetensors", "CARD.md"
@@ -41,10 +42,19 @@ def complete(
     """
     run = prepared(folder, settings, place, told=told, validated=validated, stopping=stopping)
     ready()
+    if not place.rank:
+        _set_aside(folder, settings)
     facts = train(run)
     if place.rank:
         return None
     return ended(run, tuple(float(facts.get(f"seconds_{at}") or 0.0) for at in range(len(settings.stages))))
+
+
+def _set_aside(folder: Path, settings: TrainingSettings) -> None:
+    """Give the weights of a run that has been given more stages since another name: they are not overwritten."""
+    if (folder / WEIGHTS).exists() and not is_finished(folder, settings):
+        digest = codec_files.read_header(str(folder / WEIGHTS)).digest
+        (folder / WEIGHTS).rename(folder / f"weights-{digest[:8]}.safetensors")
 
 
 def ended(run: Run, seconds: tuple[float, ...]) -> Trained:
@@ -67,6 +77,6 @@ def _origins(run: Run) -> dict[str, str]:
     begun += [f"{part} of {place}" for part, place in sorted(run.settings.start_parts.items())]
     return {
         "photographs": f"{number} photographs, sha256 of their list {run.photographs.digest()}",
-        "training": f"regrow train, {len(run.settings.stages)} stages, sha256 of its settings {run.digest}",
+        "training": f"regrow train, {len(run.settings.stages)} stages, sha256 of its settings {run.digests[-1]}",
         "begun with": "; ".join(begun),
     }

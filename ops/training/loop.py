@@ -33,7 +33,7 @@ def train(run: Run) -> dict[str, Fact]:
     """
     found = checkpoints.newest(run.checkpoints)
     if found is not None:
-        checkpoints.check(found, run.digest)
+        checkpoints.check(found, run.digests)
         if not found.step:  # a stage that is halfway loads by itself, once its adapters are in their places
             run.system.load_state_dict(found.model)
     first = (found.stage, found.step) if found is not None else (0, 0)
@@ -168,7 +168,7 @@ class RunningStage:
         checkpoint = Checkpoint(
             stage=stage,
             step=step,
-            digest=self._run.digest,
+            digest=self._run.digests[self._at],
             model=dict(self._run.system.state_dict()),
             average=self._average.state() if halfway else {},
             optimiser=self._optimiser.state_dict() if halfway else {},

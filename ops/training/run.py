@@ -43,7 +43,7 @@ class Progress(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """All that a loop needs. `digest` is that of everything that decides its bits: settings and frozen photographs.
+    """All that a loop needs. `digests` are, for each stage, that of all that decides its bits up to its end.
 
     `told` hears of progress. `validated` is called with stage and steps done while the averaged weights are in the
     system, and returns what it measured. Only the first worker calls either. `stopping` is asked after each step: once
@@ -54,7 +54,7 @@ class Run(Struct, frozen=True, kw_only=True):
     settings: TrainingSettings
     system: System
     photographs: FrozenPhotographs
-    digest: str
+    digests: tuple[str, ...]
     place: Place = Place()
     told: Callable[[Progress], None] = lambda _: None
     validated: Callable[[int, int], dict[str, float]] = lambda *_: {}

@@ -41,14 +41,14 @@ def prepared(
     `validated` is given the system and the photographs, and returns what `Run.validated` is. Raises TrainingError where
     the folder holds a run of other settings.
     """
-    photographs, digest = make_ready(folder, settings) if place.rank == 0 else _ready(folder, settings)
+    photographs, digests = make_ready(folder, settings) if place.rank == 0 else _ready(folder, settings)
     system = first_system(settings, place.device)
     return Run(
         folder=folder,
         settings=settings,
         system=system,
         photographs=photographs,
-        digest=digest,
+        digests=digests,
         place=place,
         told=told,
         validated=validated(system, photographs) if validated is not None else (lambda *_: {}),
@@ -56,17 +56,17 @@ def prepared(
     )
 
 
-def make_ready(folder: Path, settings: TrainingSettings) -> tuple[FrozenPhotographs, str]:
-    """Freeze the photographs of a run's folder, keep its settings, and return the former with the digest of both.
+def make_ready(folder: Path, settings: TrainingSettings) -> tuple[FrozenPhotographs, tuple[str, ...]]:
+    """Freeze the photographs of a run's folder, keep its settings, and return the former and digests of both by stage.
 
     Whatever workers share the folder must wait for the first one to do it. Raises TrainingError where the folder holds
     a run of other settings.
     """
-    photographs, digest = _ready(folder, settings)
+    photographs, digests = _ready(folder, settings)
     if (found := checkpoints.newest(folder / CHECKPOINTS)) is not None:
-        checkpoints.check(found, digest)
+        checkpoints.check(found, digests)
     _keep_settings(folder, settings)
-    return photographs, digest
+    return photographs, digests
 
 
 def trained_config(settings: TrainingSettings) -> LatentConfig:
@@ -122,9 +122,9 @@ def _load_into(system: System, config: LatentConfig, url: str) -> None:
     system.load_state_dict(tensors)
 
 
-def _ready(folder: Path, settings: TrainingSettings) -> tuple[FrozenPhotographs, str]:
+def _ready(folder: Path, settings: TrainingSettings) -> tuple[FrozenPhotographs, tuple[str, ...]]:
     photographs = _frozen(folder, settings)
-    return photographs, _digest(settings, photographs)
+    return photographs, _digests(settings, photographs)
 
 
 def _frozen(folder: Path, settings: TrainingSettings) -> FrozenPhotographs:
@@ -140,16 +140,17 @@ def _frozen(folder: Path, settings: TrainingSettings) -> FrozenPhotographs:
     return frozen
 
 
-def _digest(settings: TrainingSettings, photographs: FrozenPhotographs) -> str:
-    """Return the sha256 of what decides a run's bits: settings, but for places and rhythm, and photographs."""
+def _digests(settings: TrainingSettings, photographs: FrozenPhotographs) -> tuple[str, ...]:
+    """Return, for each stage, the sha256 of what decides bits up to its end: settings, but for places, photographs."""
     said = msgspec.to_builtins(settings)
     deciding = {name: said[name] for name in ("codec", "stages", "start_from", "seed")}
     if settings.start_from is not None:  # what is in the file, wherever it lies
         deciding["start_from"] = codec_files.read_header(settings.start_from).digest
     if settings.start_parts:  # left out, so that a run without them is the run that it was before there were any
         deciding["start_parts"] = parts_digests(trained_config(settings), settings.start_parts)
-    canonical = msgspec.json.encode({**deciding, "photographs": photographs.digest()}, order="sorted")
-    return hashlib.sha256(canonical).hexdigest()
+    deciding["photographs"] = photographs.digest()
+    upto = ({**deciding, "stages": deciding["stages"][: at + 1]} for at in range(len(settings.stages)))
+    return tuple(hashlib.sha256(msgspec.json.encode(one, order="sorted")).hexdigest() for one in upto)
 
 
 def _keep_settings(folder: Path, settings: TrainingSettings) -> None:

@@ -16,6 +16,8 @@ from msgspec.structs import replace
 
 from clusters.budget import Budget, budget_for, budget_for_nodes
 from clusters.machine import Machine, this_machine
+from clusters.stages import PLANNED, budget_for_planned
+from clusters.versions import refuse_other_client
 
 # Ray runs our code in threads that are not the main one, where glibc returns every large array's pages to the system
 # and faults them in again for the next: a fifth of the time (measured, reference: Ray Data workers and malloc).
@@ -49,6 +51,7 @@ def ray_session(
     prepare_environment(local=address is None)
     import ray  # noqa: PLC0415  the environment must stand before
 
+    refuse_other_client(os.environ)
     if ray.is_initialized():
         yield _budget_of_joined(accelerated=accelerated)
         return
@@ -132,7 +135,10 @@ def _options(machine: Machine, store_bytes: int, *, local: bool) -> dict[str, An
 
 
 def _budget_of_joined(*, accelerated: bool) -> Budget:
-    """Divide what the session that runs has, which may be less than this machine or more."""
+    """Divide what the session that runs has, which may be less than this machine, or what it is planned to have."""
+    planned = os.environ.get(PLANNED)
+    if planned:
+        return budget_for_planned(planned, accelerated=accelerated)
     import ray  # noqa: PLC0415  it runs already
 
     nodes = [machine_of(node["Resources"]) for node in ray.nodes() if node["Alive"]]

@@ -8,7 +8,19 @@ from typing import Annotated, Any
 import typer
 
 import ops
-from jobs.commands import archiving, checking, evaluating, looking, reconstructing, training, weights
+from jobs.commands import (
+    archiving,
+    checking,
+    clusters,
+    estimating,
+    evaluating,
+    looking,
+    reconstructing,
+    schedules,
+    submitting,
+    training,
+    weights,
+)
 from jobs.commands.options import EVERY_DAY, MORE, example
 from jobs.errors import WRONG_USE, closed_pipe, tell
 
@@ -27,6 +39,7 @@ for _panel, _command, _example in (
     (EVERY_DAY, evaluating.evaluate, "regrow evaluate photos.regrow"),
     (EVERY_DAY, looking.info, "regrow info s3://bucket/photos.regrow"),
     (EVERY_DAY, archiving.run, "regrow run nightly.yaml"),
+    (MORE, estimating.estimate, "regrow estimate nightly.yaml --speed 28 --price 3.5"),
     (MORE, looking.ls, 'regrow ls photos.regrow --where "width > 4000" --long'),
     (MORE, looking.failures, "regrow failures photos.regrow"),
     (MORE, archiving.retry, "regrow retry photos.regrow --code unreadable"),
@@ -36,6 +49,9 @@ for _panel, _command, _example in (
     (MORE, training.train, "regrow train nano-x16 --out runs/nano-x16"),
 ):
     app.command(epilog=example(_example), rich_help_panel=_panel)(_command)
+app.add_typer(clusters.app, name="cluster", rich_help_panel=MORE)
+app.add_typer(schedules.app, name="schedule", rich_help_panel=MORE)
+app.add_typer(submitting.app, name="job", rich_help_panel=MORE)
 app.add_typer(weights.app, name="weights", rich_help_panel=MORE)
 
 

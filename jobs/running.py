@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,6 +22,7 @@ from jobs.results import (
     reconstruct_lines,
     reconstruct_result,
 )
+from jobs.runs.recording import INTERRUPTED, Recording, Run
 from jobs.stopping import Interrupted, Stopping
 from jobs.tally import Tally
 from jobs.words import count, failure_words
@@ -34,7 +35,6 @@ from pipelines.reconstruct import Reconstructed, reconstruct
 from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest, RetryRequest, SealRequest
 from pipelines.sealing import seal_archive
 
-INTERRUPTED = 128
 _WHAT: dict[type[AnyRequest], str] = {ReconstructRequest: "regrowing", EvaluateRequest: "judging"}
 
 
@@ -47,18 +47,24 @@ class Outcome(Struct, frozen=True, kw_only=True):
     failed: str | None = None
 
 
-def perform(request: AnyRequest, show: Show) -> int:
-    """Run a request and show what comes of it; return the exit status."""
+def perform(request: AnyRequest, show: Show, run: Run | None = None, is_ours: Callable[[], bool] = lambda: True) -> int:
+    """Run a request and show what comes of it; return the exit status.
+
+    A record of it is kept where it writes: under the id of `run`, or one of its own; `is_ours` says whether that run
+    still holds its lease.
+    """
     what = _WHAT.get(type(request), "archiving")
-    with Watch(quiet=show.quiet, what=what) as watch:
+    with Watch(quiet=show.quiet, what=what) as watch, Recording(request, watch, run, is_ours) as recording:
         try:
             with Stopping(watch.stopping) as stopping:
-                watch.also = stopping.arm
+                watch.also = recording.looking(stopping.arm)
                 outcome = _work_on(request, watch, show)
         except Interrupted as stopped:
             watch.end()
+            recording.end(INTERRUPTED + stopped.number)
             sys.stderr.write(_stopped(watch.tally, show.command))
             return INTERRUPTED + stopped.number
+        recording.end(_status(outcome), outcome.failed)
     return _tell(outcome, show)
 
 
@@ -161,6 +167,10 @@ def _tell(outcome: Outcome, show: Show) -> int:
     if outcome.failed:
         sys.stdout.flush()
         sys.stderr.write(f"regrow: {outcome.failed}\n")
+    return _status(outcome)
+
+
+def _status(outcome: Outcome) -> int:
     return FAILED if outcome.failed else 0
 
 

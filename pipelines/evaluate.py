@@ -68,7 +68,7 @@ def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
 
     Raises ArchiveError or SourceError where the request cannot be met, before any work.
     """
-    archive = Archive.open(request.target) if _is_archive(request.target) else None
+    archive = archive_to_judge(request)
     document, weights = proposed(request, archive), places_for(request.weights, archive)
     url = evaluation_url(request, document, archive)
     plan = read_plan(url)
@@ -76,7 +76,7 @@ def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
         document = create_evaluation(url, document)
     else:
         # Before anything is written: a source that is not there leaves no folder behind.
-        pairs, notes = _images(request, archive)
+        pairs, notes = pairs_to_judge(request, archive)
         document = create_evaluation(url, document)
         plan = _write_plan(url, document, pairs, notes, archive)
     if request.again:
@@ -98,6 +98,11 @@ def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
     store.remove(stored.url for stored in store.walk(join(url, "attempts")))
     store.tidy(join(url, "attempts"))
     return Evaluated(url, document, plan, weights)
+
+
+def archive_to_judge(request: EvaluateRequest) -> Archive | None:
+    """Return the archive that a request judges; nothing where it is codecs over a source."""
+    return Archive.open(request.target) if _is_archive(request.target) else None
 
 
 def _write_plan(
@@ -176,7 +181,7 @@ def _is_archive(url: str) -> bool:
     return read_document(Location(absolute(url))) is not None
 
 
-def _images(request: EvaluateRequest, archive: Archive | None) -> tuple[Iterator[Pair], Iterable[str]]:
+def pairs_to_judge(request: EvaluateRequest, archive: Archive | None) -> tuple[Iterator[Pair], Iterable[str]]:
     """Return what is to be judged, in the order of the plan, and notes on it that are complete at its end.
 
     Raises SourceError or ArchiveError where there is nothing.

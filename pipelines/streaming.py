@@ -15,6 +15,7 @@ from clusters.budget import Budget
 from ops.archive.layout import ArchiveError
 from ops.codecs.base import Runtime
 from ops.here import usable_device
+from pipelines.metrics import count, job_of, timed
 from pipelines.rows import Row, row_of, table_of
 
 # While one chunk's last images are worked on and its part is put, the next one's first keep the threads busy.
@@ -104,7 +105,8 @@ def told(no_progress_seconds: float, needs: str) -> Iterator[None]:
 
 
 def _fetch(table: pa.Table, stages: Stages) -> pa.Table:
-    return table_of(stages.fetch(row_of(table), stages.task))
+    with timed(job_of(stages.actor), "fetch"):
+        return table_of(stages.fetch(row_of(table), stages.task))
 
 
 class _Actor:
@@ -112,10 +114,14 @@ class _Actor:
 
     def __init__(self, stages: Stages, runtime: Runtime) -> None:
         # Only the worker knows what its torch can use: the driver counted files of devices, or asked Ray.
+        self._job = job_of(stages.actor)
         self._work = stages.actor(stages.task, replace(runtime, device=usable_device(runtime.device)))
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        return table_of(self._work(row_of(table)))
+        with timed(self._job, "work"):
+            done = self._work(row_of(table))
+        count(self._job, done)
+        return table_of(done)
 
 
 def _explained(error: Exception) -> ArchiveError:

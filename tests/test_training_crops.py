@@ -20,12 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ops.probing import HEAD_BYTES
 from ops.training.ahead import Ahead
 from ops.training.crops import ATTEMPTS, Crops, cut
 from ops.training.draws import generator, normal, uniform
 from ops.training.errors import TrainingError
 from ops.training.photographs import FrozenPhotographs, TrainingDataError, TrainingPhotograph, freeze
-from ops.training.probing import HEAD_BYTES
 from ops.training.settings import CropSettings, Photographs
 from tests.makers import encode, exif, noise, photo
 from tests.makers_sources import make_folder, parquet_bytes, tar_bytes, zip_bytes

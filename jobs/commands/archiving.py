@@ -10,6 +10,7 @@ from jobs.commands.options import (
     Address,
     AllowUntrained,
     ArchiveArgument,
+    DryRun,
     Json,
     Quiet,
     Score,
@@ -73,6 +74,7 @@ def archive(
     protocol: ScoreProtocol = None,
     metrics: ScoreMetrics = None,
     address: Address = None,
+    dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -91,6 +93,10 @@ def archive(
         "allow_untrained": allow_untrained, "preflight": not no_preflight,
     }  # fmt: skip
     request = archive_request(source, archive, codec, given, **rest)
+    if dry_run:
+        from jobs.estimating import dry_run_of
+
+        return dry_run_of(request, json=json)
     return perform(request, Show(command=context.obj, json=json, quiet=quiet))
 
 
@@ -141,6 +147,12 @@ def run(
     context: typer.Context,
     job: Annotated[str, typer.Argument(metavar="JOB.yaml", help="A YAML file; examples are in jobs/examples.")],
     *,
+    run_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="Run this once: what is done under ID is not run again, and never twice at once."
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -149,4 +161,11 @@ def run(
     from jobs.running import perform
     from jobs.spec import read_job
 
-    return perform(read_job(job), Show(command=context.obj, json=json, quiet=quiet))
+    show = Show(command=context.obj, json=json, quiet=quiet)
+    if run_id is None:
+        return perform(read_job(job), show)
+    from jobs.runs.once import perform_once
+    from jobs.runs.record import check_id
+    from jobs.runs.recording import Run
+
+    return perform_once(read_job(job), show, Run(id=check_id(run_id)))

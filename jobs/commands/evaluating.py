@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.options import Address, AllowUntrained, Json, Match, Quiet, Weights, Where
+from jobs.commands.options import Address, AllowUntrained, DryRun, Json, Match, Quiet, Weights, Where
 
 
 def evaluate(
@@ -56,6 +56,7 @@ def evaluate(
     allow_untrained: AllowUntrained = False,
     again: Annotated[bool, typer.Option("--again", help="Judge once more what could not be judged before.")] = False,
     address: Address = None,
+    dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -69,6 +70,10 @@ def evaluate(
         data_set=data_set, references=references, destination=to, match=match, where=where, again=again,
         weights=tuple(weights or ()), allow_untrained=allow_untrained, address=address,
     )  # fmt: skip
+    if dry_run:
+        from jobs.estimating import dry_run_of
+
+        return dry_run_of(request, json=json)
     return perform(request, Show(command=context.obj, json=json, quiet=quiet))
 
 

@@ -18,6 +18,9 @@ Where: TypeAlias = Annotated[
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 JsonLines: TypeAlias = Annotated[bool, typer.Option("--json", help="A JSON document a line.")]
+DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Say what it would read, write and take, and do nothing; see `estimate`.")
+]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Address: TypeAlias = Annotated[
     str | None,

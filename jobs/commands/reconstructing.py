@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from msgspec import Struct
 
-from jobs.commands.options import Address, Json, Match, Quiet, Weights, Where
+from jobs.commands.options import Address, DryRun, Json, Match, Quiet, Weights, Where
 from jobs.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def reconstruct(
     ] = False,
     weights: Weights = None,
     address: Address = None,
+    dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -85,6 +86,10 @@ def reconstruct(
         format=picture_format or "png", quality=quality, metadata=restore_metadata, weights=tuple(weights or ()),
         address=address,
     )  # fmt: skip
+    if dry_run:
+        from jobs.estimating import dry_run_of
+
+        return dry_run_of(request, json=json)
     return perform(request, Show(command=context.obj, json=json, quiet=quiet))
 
 

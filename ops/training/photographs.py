@@ -14,10 +14,10 @@ from msgspec import Struct
 from ops.decoding import Header
 from ops.images import Failure
 from ops.keys import KeySet
+from ops.probing import probed
 from ops.readers import Entry
 from ops.sources import ScanReport, SourceError, scan
 from ops.training.errors import TrainingError
-from ops.training.probing import probed
 from ops.training.settings import Photographs
 
 _TOLD = 3

@@ -98,7 +98,7 @@ def run_bare(source: str, place: str, metrics: list[str], images: int) -> dict[s
     module.WORK_IMAGES = images
     request = _request(source, place, metrics)
     document = create_evaluation(place, proposed(request, None))
-    pairs, notes = module._images(request, None)  # noqa: SLF001
+    pairs, notes = module.pairs_to_judge(request, None)
     plan = read_plan(place) or module._write_plan(place, document, pairs, notes, None)  # noqa: SLF001
     budget = _budget()
     threads = budget.num_actors * budget.threads

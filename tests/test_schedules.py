@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 import kubernetes_validate
@@ -18,14 +19,21 @@ import yaml
 
 from jobs import cli
 from jobs.errors import UsageError
+from jobs.runs.lease import holding
 from jobs.runs.record import RunRecord, put_record, read_record, request_digest
 from jobs.runs.times import read_moment, text_of
+from jobs.schedules import ticking
 from jobs.schedules.crons import after
 from jobs.schedules.deciding import decide
+from jobs.schedules.emitting.crontab import crontab
+from jobs.schedules.emitting.fields import fields_of, moved_ticks
+from jobs.schedules.emitting.systemd import systemd
+from jobs.schedules.history import history
 from jobs.schedules.schedule import Scheduled, parse_schedule, read_scheduled
 from jobs.schedules.ticking import tick
-from pipelines.archive import archive
-from tests.runs import photographs, put_files, request
+from tests.archives import make_archive
+from tests.kills import _kill_session as kill_session
+from tests.runs import jpeg
 
 ROOT = Path(__file__).parents[1]
 NIGHTLY = {"cron": "'30 2 * * *'", "zone": "Europe/Berlin", "job": "job.yaml"}
@@ -209,24 +217,202 @@ def test_kubernetes_takes_the_cronjob_and_finds_both_files_in_it(tmp_path, capsy
         kubernetes_validate.validate(broken, "1.34", strict=True)
 
 
+@pytest.fixture
+def quick(tmp_path):
+    """A schedule over a job that a sealed archive without failures answers at once, without Ray."""
+    make_archive(tmp_path / "a.regrow")
+
+    def make(job: str = "kind: retry\narchive: a.regrow\n", **fields: object) -> Scheduled:
+        schedule(tmp_path, **fields)
+        (tmp_path / "job.yaml").write_text(job)
+        return read_scheduled(str(tmp_path / "nightly.yaml"))
+
+    return make
+
+
+DUE = "2026-11-25T01:30:00Z"
+
+
+def test_a_tick_runs_once_however_often_it_is_called(quick, capfd):
+    nightly = quick()
+    for _ in range(2):
+        assert cli.run(["schedule", "tick", nightly.file, "--now", DUE]) == 0
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said == (
+        "regrow: nightly: nothing is due: run nightly-20261125T013000Z is done; next at 2026-11-26T01:30:00Z"
+    )
+    found = read_record(nightly.place, nightly.run_id(moment(DUE)))
+    assert (found.schedule, found.tick, found.begun) == ("nightly", DUE, 1)
+
+
+def test_two_ticks_at_once_run_it_once(quick):
+    nightly = quick(overlap="wait")
+    command = [sys.executable, "-m", "jobs.cli", "schedule", "tick", nightly.file, "--now", DUE]
+    both = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)]
+    told = [one.communicate(timeout=120) for one in both]
+    assert [one.returncode for one in both] == [0, 0], told
+    assert read_record(nightly.place, nightly.run_id(moment(DUE))).begun == 1
+
+
+def test_while_another_run_works_there_a_tick_is_skipped(quick, capfd):
+    nightly = quick(overlap="skip")
+    with holding("the place", nightly.place.lease, "other"):
+        assert tick(nightly, moment(DUE), print) == 0
+    assert "is skipped, as its overlap policy says: " in capfd.readouterr().err
+    assert decide(nightly, moment(DUE)).ticks == [moment(DUE)]
+
+
+def test_a_deadline_stops_a_run_and_says_so(quick):
+    nightly, told = quick(overlap="wait", deadline="3s"), []
+    with holding("the place", nightly.place.lease, "other"):
+        assert tick(nightly, moment(DUE), told.append) == 143
+    assert told == ["nightly-20261125T013000Z: deadline 3s has passed: stopping it"]
+
+
+def test_a_signal_to_a_tick_ends_its_run_too(quick):
+    nightly = quick(overlap="wait")
+    command = [sys.executable, "-m", "jobs.cli", "schedule", "tick", nightly.file, "--now", DUE]
+    with holding("the place", nightly.place.lease, "other"):
+        called = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        assert called.stderr
+        assert called.stderr.readline().startswith("regrow: Waiting for run other ")
+        called.terminate()
+        # Its run has the same pipe: it ends when both have ended.
+        assert called.communicate(timeout=30) == (None, "")
+    assert called.returncode == 143
+
+
+def test_what_failed_is_tried_again_within_its_tick_but_wrong_use_is_not(quick, monkeypatch):
+    monkeypatch.setattr(ticking, "RETRY_SECONDS", 0.1)
+    nightly, told = quick("kind: reconstruct\narchive: none.regrow\ndestination: out\n", retries=2), []
+    assert tick(nightly, moment(DUE), told.append) == 1
+    again = "nightly-20261125T013000Z failed (exit status 1): again in 0.1 s"
+    assert told == [again, again]
+    found = read_record(nightly.place, nightly.run_id(moment(DUE)))
+    assert (found.outcome, found.status, found.begun) == ("failed", 1, 3)
+    assert "none.regrow" in found.message
+
+    wrong = "kind: reconstruct\narchive: a.regrow\ndestination: out2\nwhere: no_column > 1\n"
+    nightly, told = quick(wrong, retries=2), []
+    assert tick(nightly, moment(DUE), told.append) == 2
+    assert told == []
+
+
+def test_ten_thousand_records_slow_nothing(tmp_path):
+    hourly = schedule(tmp_path, cron="0 * * * *", zone="UTC")
+    record(hourly, "2026-11-25T00:00:00Z", "done")
+    content = (tmp_path / "out" / ".regrow" / "runs" / "nightly-20261125T000000Z.json").read_bytes()
+    for hours in range(1, 10_000):
+        at = moment("2026-11-25T00:00:00Z") - timedelta(hours=hours)
+        (tmp_path / "out" / ".regrow" / "runs" / f"{hourly.run_id(at)}.json").write_bytes(content)
+    began = time.monotonic()
+    assert decide(hourly, moment("2026-11-25T00:30:00Z")).ticks == []
+    assert len(history(hourly, moment("2026-11-25T00:30:00Z"), 20)) == 20
+    assert time.monotonic() < began + 5
+
+
+@pytest.mark.parametrize(
+    "cron",
+    [
+        "30 2 * * *", "*/20 5-7 * * *", "0 3 1,15 * *", "15 4 * 1-3 mon-fri", "0 3 13 * 5", "5/20 * * * 7",
+        "0 0 */2 * 1", "0 1 l * *", "0 1 * * 5#2", "0 1 lw * 3",
+    ],
+)  # fmt: skip
+def test_cron_kubernetes_and_systemd_call_at_every_tick(tmp_path, cron):
+    weekly = schedule(tmp_path, cron=f"'{cron}'", zone="America/New_York")
+    begin, end = moment("2026-02-01T00:00:00Z"), moment("2026-04-15T00:00:00Z")
+    ticks = set(takewhile(lambda at: at < end, weekly.after(begin)))
+    fields = fields_of(weekly)
+    assert re.fullmatch(r"(\*(/\d+)?|[\d,-]+)( (\*(/\d+)?|[\d,-]+)){4}", fields.cron()), fields.cron()
+    called = set(takewhile(lambda at: at < end, after(fields.cron(), "America/New_York", begin)))
+    assert ticks <= called
+    assert ticks == called or not fields.exact
+    calendars = fields.calendar("America/New_York")
+    moved = [
+        f"*-{one.month:02d}-* {one.hour:02d}:{one.minute:02d}:00 America/New_York" for one in moved_ticks(weekly, begin)
+    ]
+    for calendar in calendars:
+        assert re.fullmatch(r"([A-Z][a-z]{2}(,[A-Z][a-z]{2})* )?\*-[\d,*]+-[\d,*]+ [\d,*]+:[\d,*]+:00 \S+", calendar)
+    if shutil.which("systemd-analyze"):  # where it is not, the form of each line was checked above
+        elapses = set().union(*(elapses_of(one, begin, end, 1000) for one in calendars + moved))
+        assert ticks <= elapses
+
+
+def elapses_of(calendar: str, begin: datetime, end: datetime, most: int) -> set[datetime]:
+    """Return when systemd would call, by its own account."""
+    done = subprocess.run(
+        ["systemd-analyze", "calendar", f"--iterations={most}", f"--base-time={begin:%Y-%m-%d %H:%M:%S} UTC", calendar],
+        capture_output=True, text=True, check=True, env={**os.environ, "TZ": "UTC", "LC_ALL": "C"},
+    )  # fmt: skip
+    found = re.findall(r"(?:Next elapse|Iter\. #\d+): \w+ (\S+ \S+) UTC", done.stdout)
+    return {at for one in found if (at := datetime.fromisoformat(f"{one}+00:00")) < end}
+
+
+def test_systemd_is_called_after_the_hour_that_it_leaves_out_and_finds_its_units_sound(tmp_path):
+    folder = tmp_path / 'a folder of 100% "$HOME"'
+    folder.mkdir()
+    nightly = schedule(folder, deadline="6h", catch_up="skip")
+    units = systemd(nightly)
+    timer, service = units["regrow-nightly.timer"], units["regrow-nightly.service"]
+    assert "OnCalendar=*-*-* 02:30:00 Europe/Berlin\n" in timer
+    assert "OnCalendar=*-03-* 03:00:00 Europe/Berlin\n" in timer
+    assert "Persistent=false\n" in timer
+    assert r'tick "' in service
+    assert '100%% \\"$$HOME\\"' in service
+    assert f"TimeoutStartSec={6 * 3600 + 90}\n" in service
+    if shutil.which("systemd-analyze"):  # where it is not, the lines that could be wrong are checked above
+        for name, text in units.items():
+            (tmp_path / name).write_text(text)
+        command = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in units)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "regrow-nightly" not in done.stdout + done.stderr, done.stderr
+
+
+def test_a_crontab_says_the_zone_where_it_is_not_the_machines_and_reads_back(tmp_path, monkeypatch):
+    folder = tmp_path / "100 % of it"
+    folder.mkdir()
+    nightly = schedule(folder, cron="'0 3 * * sun'")
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    assert "CRON_TZ" not in crontab(nightly)["nightly.crontab"]
+    monkeypatch.setenv("TZ", "UTC")
+    *_, zone, line = crontab(nightly)["nightly.crontab"].splitlines()
+    assert zone == "CRON_TZ=Europe/Berlin"
+    assert line.startswith("0 3 * * 0 /")
+    # cron itself takes the backslash before a % away, and gives the rest to sh.
+    assert not re.search(r"(?<!\\)%", line)
+    words = shlex.split(line.split(maxsplit=5)[5].replace("\\%", "%"))
+    assert words[1:] == ["schedule", "tick", nightly.file, ">>", str(folder / "nightly.log"), "2>&1"]
+
+
+def test_a_cronjob_is_refused_for_a_job_whose_paths_begin_at_its_folder(tmp_path, capsys):
+    nightly = schedule(tmp_path)
+    assert cli.run(["schedule", "emit", nightly.file, "--as", "cronjob"]) == 2
+    said = capsys.readouterr().err
+    assert ": archive begins at the job's folder, which is another one in a pod: write it in full" in said
+    assert said.count("\n") == 1
+
+
+def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)
+
+
 @pytest.mark.ray
-def test_a_reconstruction_ticks_twice_the_first_killed_and_nothing_is_lost_or_doubled(ray_here, tmp_path):
-    """A tick in a process group of its own is killed while pictures are written; the next one takes its run up."""
-    source = put_files(str(tmp_path / "photos"), photographs(150))
-    archive(request(source, tmp_path / "a.regrow"))
+def test_a_reconstruction_ticks_twice_the_first_killed_and_nothing_is_lost_or_doubled(tmp_path):
+    """A tick in a session of its own is killed while pictures are written; the next one takes its run up."""
+    make_archive(tmp_path / "a.regrow", {f"{at:03}.jpg": jpeg(at, 480, 360) for at in range(40)})
     nightly = schedule(tmp_path)
     out, first, second = tmp_path / "out", "2026-11-25T01:30:00Z", "2026-11-26T01:30:00Z"
     command = [sys.executable, "-m", "jobs.cli", "schedule", "tick", nightly.file, "--now", first]
     killed = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(1200):
-            if any(out.glob("*.png")) or killed.poll() is not None:
-                break
-            time.sleep(0.05)
-        assert killed.poll() is None, "it was done before it could be killed"
+        wait_for(lambda: len(list(out.glob("*.png"))) > 2 or killed.poll() is not None)
     finally:
-        os.killpg(killed.pid, signal.SIGKILL)
-        killed.wait()
+        kill_session(killed)
+    made = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    assert 2 < len(made) < 40, "it was not killed in the middle"
     run = nightly.run_id(moment(first))
     assert read_record(nightly.place, run).outcome == "running"
 
@@ -235,9 +421,11 @@ def test_a_reconstruction_ticks_twice_the_first_killed_and_nothing_is_lost_or_do
     assert any("taking up run" in line for line in told)
     for at in (first, second):
         found = read_record(nightly.place, nightly.run_id(moment(at)))
-        assert (found.outcome, found.counts.images, found.counts.done) == ("done", 150, 150)
+        assert (found.outcome, found.counts.images, found.counts.done) == ("done", 40, 40)
     assert read_record(nightly.place, run).begun == 2
-    assert sorted(path.name for path in out.iterdir() if path.is_file()) == [f"{at:03}.jpg.png" for at in range(150)]
+    pictures = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    assert sorted(pictures) == [f"{at:03}.jpg.png" for at in range(40)]
+    assert {name: pictures[name] for name in made} == made, "what lay there was made once more"
     assert tick(nightly, moment(second) + timedelta(minutes=2), told.append) == 0
     assert "is done" in told[-1]
 

@@ -36,10 +36,10 @@ class Past(Struct, frozen=True, kw_only=True):
         pixels = megapixels(round(counts.megapixels * 1e6)) if counts.megapixels else ""
         took = "" if self.seconds is None else duration(self.seconds)
         failures = failure_words(counts.failures) if counts.failures else self.message or ""
-        return (self.tick, self.outcome, took, done, pixels, self.run if self.counts else "", failures)
+        return (self.tick, self.outcome, took, done, pixels, failures)
 
 
-HEADINGS = ("TICK", "OUTCOME", "TOOK", "IMAGES", "SIZE", "RUN", "FAILURES")
+HEADINGS = ("TICK", "OUTCOME", "TOOK", "IMAGES", "SIZE", "FAILURES")
 
 
 def history(scheduled: Scheduled, now: datetime, num_ticks: int) -> list[Past]:

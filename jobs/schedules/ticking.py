@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,15 +29,22 @@ _LOOK_SECONDS = 0.2
 
 
 class Limits(Struct, kw_only=True):
-    """Until when a tick may run, by the monotonic clock, and the signal that is to stop it before."""
+    """Until when a tick may run, by the monotonic clock, the signal that is to stop it, and the process of its run."""
 
     until: float | None
     signalled: int | None = None
+    child: "subprocess.Popen[bytes] | None" = None
 
     @property
     def seconds_left(self) -> float:
         """Seconds until the deadline."""
         return float("inf") if self.until is None else self.until - time.monotonic()
+
+    def stop(self, number: int, _frame: FrameType | None) -> None:
+        """Take a signal, and hand it on to the process, but Ctrl-C where the terminal sends it there itself."""
+        self.signalled = number
+        if self.child is not None and self.child.poll() is None and (number == signal.SIGTERM or not _has_terminal()):
+            self.child.send_signal(number)
 
 
 def tick(scheduled: Scheduled, now: datetime, say: Callable[[str], None], *, quiet: bool = False) -> int:
@@ -46,15 +54,16 @@ def tick(scheduled: Scheduled, now: datetime, say: Callable[[str], None], *, qui
         say(f"{scheduled.name}: {line}")
     deadline, worst = scheduled.deadline_seconds(), 0
     limits = Limits(until=None if deadline is None else time.monotonic() + deadline)
-    for at in decision.ticks:
-        if limits.seconds_left <= 0:
-            return STOPPED + signal.SIGTERM
-        status = _with_retries(scheduled, at, limits, say, quiet=quiet)
-        if status == SKIPPED:
-            return 0
-        if status > FAILED:
-            return status
-        worst = worst or status
+    with _signals_to(limits):
+        for at in decision.ticks:
+            if limits.signalled or limits.seconds_left <= 0:
+                return STOPPED + (limits.signalled or signal.SIGTERM)
+            status = _with_retries(scheduled, at, limits, say, quiet=quiet)
+            if status == SKIPPED:
+                return 0
+            if status > FAILED:
+                return status
+            worst = worst or status
     return worst
 
 
@@ -74,21 +83,24 @@ def _with_retries(
 
 def _pause(limits: Limits) -> bool:
     """Wait between tries; say whether nobody asked to stop meanwhile."""
-    with _signals(limits, None):
-        end = time.monotonic() + RETRY_SECONDS
-        while time.monotonic() < end and limits.signalled is None:
-            time.sleep(_LOOK_SECONDS)
+    end = time.monotonic() + RETRY_SECONDS
+    while time.monotonic() < end and limits.signalled is None:
+        time.sleep(_LOOK_SECONDS)
     return limits.signalled is None
 
 
 def _run(scheduled: Scheduled, at: datetime, limits: Limits, say: Callable[[str], None], *, quiet: bool) -> int:
     """Run one tick's job in a child and return its exit status, as a shell would have it."""
-    child = _start(scheduled, at, quiet=quiet)
-    with _signals(limits, child):
+    limits.child = child = _start(scheduled, at, quiet=quiet)
+    if limits.signalled:  # while it was started
+        child.send_signal(limits.signalled)
+    try:
         while child.poll() is None and limits.seconds_left > 0:
             time.sleep(_LOOK_SECONDS)
         if child.poll() is None:
             say(f"{scheduled.run_id(at)}: deadline {scheduled.schedule.deadline} has passed: stopping it")
+    finally:  # nor does it outlive its tick where that fails
+        if child.poll() is None:
             _stop(child)
     return child.returncode if child.returncode >= 0 else STOPPED - child.returncode
 
@@ -116,17 +128,18 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _signals(limits: Limits, child: "subprocess.Popen[bytes] | None") -> Iterator[None]:
-    """Hand SIGTERM on to the child, and Ctrl-C where the terminal does not send it there itself."""
-
-    def hand_on(number: int, _frame: FrameType | None) -> None:
-        limits.signalled = number
-        if child is not None and child.poll() is None and (number != signal.SIGINT or not sys.stdin.isatty()):
-            child.send_signal(number)
-
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+def _signals_to(limits: Limits) -> Iterator[None]:
+    """Have SIGTERM and Ctrl-C stop a tick by its limits, while the block runs in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, limits.stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _has_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()

@@ -84,6 +84,7 @@ def run_pipeline(source: str, place: str, metrics: list[str], images: int) -> di
 def run_bare(source: str, place: str, metrics: list[str], images: int) -> dict[str, Any]:
     """Work through the same plan in a loop, with the same number of threads (a child)."""
     from bench.throughput import _budget  # noqa: PLC0415
+    from clusters.costs import STREAMS  # noqa: PLC0415
     from ops.ahead import Ahead  # noqa: PLC0415
     from ops.codecs.base import Runtime  # noqa: PLC0415
     from ops.decoding import decode  # noqa: PLC0415
@@ -92,7 +93,6 @@ def run_bare(source: str, place: str, metrics: list[str], images: int) -> dict[s
     from ops.judging import Judge, put_judged  # noqa: PLC0415
     from ops.sources import fetch  # noqa: PLC0415
     from pipelines import evaluate as module  # noqa: PLC0415
-    from pipelines.judge import FETCH_THREADS  # noqa: PLC0415
     from pipelines.judgings import proposed  # noqa: PLC0415
 
     module.WORK_IMAGES = images
@@ -111,7 +111,7 @@ def run_bare(source: str, place: str, metrics: list[str], images: int) -> dict[s
     for row in read_index(place, plan).to_pylist():
         work = read_work(place, row["file"], row["row_group"], row["row"])
         entries = [pair.reference for pair in work.pairs if pair.reference]
-        fetched = [content for content in fetch(entries, FETCH_THREADS) if isinstance(content, bytes)]
+        fetched = [content for content in fetch(entries, STREAMS) if isinstance(content, bytes)]
         keys = [pair.key for pair in work.pairs]
         judged = ahead.in_order(one, [(image, 1) for image in zip(keys, fetched, strict=True)])
         put_judged(place, work.id, list(judged), document.judging)

@@ -117,6 +117,7 @@ def run_pipeline(source: str, archive: str, chunk_images: int) -> dict[str, Any]
 
 def run_bare(source: str, archive: str, chunk_images: int) -> dict[str, Any]:  # noqa: ARG001
     """Work through the same plan in a loop, into a folder beside the archive (a child)."""
+    from clusters.costs import STREAMS  # noqa: PLC0415
     from ops.archive.layout import Location, read_document  # noqa: PLC0415
     from ops.archive.parts import put_part  # noqa: PLC0415
     from ops.archive.plan import read_chunk, read_index, read_plan  # noqa: PLC0415
@@ -124,7 +125,7 @@ def run_bare(source: str, archive: str, chunk_images: int) -> dict[str, Any]:  #
     from ops.codecs.names import codec_from  # noqa: PLC0415
     from ops.encoding import ChunkEncoder  # noqa: PLC0415
     from ops.sources import fetch  # noqa: PLC0415
-    from pipelines.encode import FETCH_THREADS, ArchiveTask, part_facts  # noqa: PLC0415
+    from pipelines.encode import ArchiveTask, part_facts  # noqa: PLC0415
 
     begun = time.time()
     location, elsewhere = Location(archive), Location(f"{archive}-bare")
@@ -145,7 +146,7 @@ def run_bare(source: str, archive: str, chunk_images: int) -> dict[str, Any]:  #
         with _timed(stages, "read plan"):
             chunk = read_chunk(location, 0, place["file"], place["row_group"], place["row"])
         with _timed(stages, "fetch"):
-            fetched = fetch(chunk.entries, FETCH_THREADS)
+            fetched = fetch(chunk.entries, STREAMS)
         with _timed(stages, "encode"):
             rows = encoder.rows(chunk, fetched, 0)
         with _timed(stages, "put"):

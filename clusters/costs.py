@@ -67,11 +67,6 @@ def actor_hours(found: Duration, budget: Budget) -> float:
     return budget.num_actors * found.seconds / 3600
 
 
-def worker_bytes(budget: Budget, bytes_per_pixel: int, weights_bytes: int) -> int:
-    """Return about how much memory an actor takes at most: its pixels in flight and a codec's weights."""
-    return (budget.pixel_budget + budget.large_pixels) * bytes_per_pixel + weights_bytes
-
-
 def _slots(work: Work, budget: Budget) -> dict[Slot, float]:
     """Return how many slots of each kind have something to do: the last units leave some idle."""
     units = max(1, work.num_units)

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from clusters.budget import BYTES_PER_PIXEL, Budget, budget_for
-from clusters.costs import actor_hours, duration, on_actors, worker_bytes
+from clusters.budget import Budget, budget_for
+from clusters.costs import actor_hours, duration, on_actors
 from clusters.machine import this_machine
+from clusters.stages import worker_bytes
 from jobs.errors import UsageError
 from jobs.output import write_facts, write_json, write_lines
 from jobs.words import count, megapixels, percent, size_words
@@ -111,7 +112,7 @@ def described(found: "Estimate", budget: Budget, price: float | None) -> Estimat
         units=found.work.num_units,
         thread_hours=hours["thread"],
         device_hours=hours["device"],
-        worker_bytes=worker_bytes(budget, BYTES_PER_PIXEL, found.weights_bytes),
+        worker_bytes=worker_bytes(budget) + found.weights_bytes,
         quality=found.trial.quality,
     )
 
@@ -129,8 +130,8 @@ def facts(result: EstimateResult) -> list[tuple[str, str]]:
     tried = ", ".join(
         f"{name} {percent(seconds, sum(result.steps.values()))}" for name, seconds in result.steps.items()
     )
-    hours = [f"{result.thread_hours:,.3g} of a processor's thread"] if result.thread_hours else []
-    hours += [f"{result.device_hours:,.3g} of a GPU"] if result.device_hours else []
+    work = [f"{_hours(result.thread_hours)} of a processor's thread"] if result.thread_hours else []
+    work += [f"{_hours(result.device_hours)} of a GPU"] if result.device_hours else []
     return [
         ("images", _images(result)),
         ("pixels", _pixels(result)),
@@ -140,13 +141,20 @@ def facts(result: EstimateResult) -> list[tuple[str, str]]:
             "tried",
             f"{count(result.tried_images, 'image')}, {megapixels(result.tried_pixels)}, on {result.device}: {tried}",
         ),
-        ("hours", " and ".join(hours)),
+        ("work", " and ".join(work)),
         ("here", f"about {_taken(result.here)}, {time_words(result.start_seconds)} of it to start; {_slowest(result)}"),
         *((f"on {one.actors}", f"{_taken(one)} ({count(one.actors, noun)}{of})") for one in result.on),
         *([("", f"more than {result.units:,} have nothing to do")] if result.units < ON[-1] else []),
         ("memory", f"at most {size_words(result.worker_bytes)} a worker"),
         *([("quality", result.quality.line())] if result.quality else []),
     ]
+
+
+def _hours(hours: float) -> str:
+    """Return hours as such, which are what clusters bill; of a small job seconds or minutes."""
+    if hours >= 1:
+        return f"{hours:,.1f} hours"
+    return time_words(hours * 3600) if hours >= 1 / 3600 else f"{hours * 3600:.1g} s"
 
 
 def _images(result: EstimateResult) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from clusters.costs import STREAMS
 from ops.archive import attempts
 from ops.archive.attempts import Attempt
 from ops.archive.layout import ArchiveError, Location, Reading
@@ -32,8 +33,6 @@ from pipelines.events import Receipt
 from pipelines.rows import Row, fetched_row, read_fetched, receipt_row
 from pipelines.turns import Turns
 from pipelines.versions import check_version
-
-FETCH_THREADS = 8
 
 
 class Scoring(Struct, frozen=True, kw_only=True):
@@ -60,7 +59,7 @@ class ArchiveTask(Struct, frozen=True, kw_only=True):
 def fetch_chunk(row: Row, task: ArchiveTask) -> Row:
     """Read a chunk of the plan and its encoded images."""
     chunk = read_chunk(task.location, task.generation, row["file"], int(row["row_group"]), int(row["row"]))
-    return fetched_row(chunk, fetch(chunk.entries, FETCH_THREADS, limits_of(task.reading)))
+    return fetched_row(chunk, fetch(chunk.entries, STREAMS, limits_of(task.reading)))
 
 
 class EncodeChunk:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from clusters.costs import STREAMS
 from ops.ahead import Ahead
 from ops.archive import attempts
 from ops.archive.attempts import DEATHS_TO_CONVICT, Attempt
@@ -35,8 +36,6 @@ from pipelines.rows import Row, judged_row, read_judged, receipt_row
 from pipelines.turns import Turns
 from pipelines.versions import check_version
 
-FETCH_THREADS = 8
-
 
 class JudgeTask(Struct, frozen=True, kw_only=True):
     """What every worker of one run must know; `location` and `version` are the archive's, if one is judged.
@@ -60,7 +59,7 @@ def fetch_work(row: Row, task: JudgeTask) -> Row:
     kept = list(_kept(work, task))
     references = [_reference(pair, one, task) for pair, one in zip(work.pairs, kept, strict=True)]
     wanted = [one for one in references if isinstance(one, Entry)]
-    fetched = iter(fetch(wanted, FETCH_THREADS, limits_of(task.judging.reading)))
+    fetched = iter(fetch(wanted, STREAMS, limits_of(task.judging.reading)))
     encoded = [next(fetched) if isinstance(one, Entry) else one for one in references]
     if not task.references_named:
         encoded = [_unchanged(content, one) for content, one in zip(encoded, kept, strict=True)]

@@ -18,7 +18,7 @@ PINS := pyproject.toml constraints.txt
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
-demo: $(DEMO) ## archive six photographs, regrow them and write a page (takes no torch)
+demo: $(DEMO) ## archive six photographs, regrow them and write a page
 	@.venv/bin/python -m jobs.demo
 
 test: $(FULL) ## run the tests
@@ -45,8 +45,9 @@ clean: ## remove what the tools and the demo left here (.venv stays)
 
 $(DEMO): $(PINS)
 	@$(make_venv)
-	@echo "Installing regrow for the demo into .venv (once, a minute or so) ..."
-	@$(call install,ray)
+	@echo "Installing regrow with torch for the demo into .venv (once, some minutes) ..."
+	@$(call install,ray$(,)nano)
+	@.venv/bin/regrow weights pull lpips-alex --quiet
 	@touch $@
 
 $(FULL): $(PINS)

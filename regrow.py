@@ -72,12 +72,12 @@ def archive(
 
     Warns of what could not be listed; `failures()` of the archive are what could not be archived.
 
-    `codec` is spelled as in "bicubic-x16" and may be left out where the archive exists. A learned one finds its
-    `weights` where you say, or in the folder of weights; `escrow` ("full" or "reference") says once whether large ones
-    travel with the archive; untrained ones are refused unless `allow_untrained`; `preflight` compares a few images with
-    bicubic before a large run. `how` are fields of Reading
-    (background as "#rrggbb", metadata, max_pixels, ...). Raises ValueError for what cannot be asked for, ArchiveError
-    or SourceError where the request cannot be met.
+    `codec` is spelled as in "bicubic-x16"; left out, it is the archive's own or, for a new one, "nano-x16". A learned
+    one finds its `weights` where you say, in the folder of weights, or with regrow; `escrow` ("full" or "reference")
+    says once whether large ones travel with the archive; untrained ones are refused unless `allow_untrained`;
+    `preflight` compares a few images with bicubic before a large run. `how` are fields of Reading (background as
+    "#rrggbb", metadata, max_pixels, ...). Raises ValueError for what cannot be asked for, ArchiveError or SourceError
+    where the request cannot be met.
     """
     from jobs.requests import reading_for
     from jobs.tally import Tally
@@ -112,7 +112,8 @@ def archive(
 def reconstruct(url: str | Path, destination: str | Path, **selection: Any) -> "Reconstructed":
     """Regrow images into files below a destination, through Ray; return the counts and what failed.
 
-    `selection` are fields of ReconstructRequest: keys, match, where, format, quality, metadata, weights, address.
+    `selection` are fields of ReconstructRequest: keys, keys_from, match, where, format, quality, metadata,
+    weights, address.
     """
     from pipelines import reconstruct as pipeline
     from pipelines.requests import ReconstructRequest
@@ -133,7 +134,7 @@ def evaluate(
     """Judge an archive, or codecs on source images, through Ray; return the verdicts and where the report lies.
 
     `metrics` are columns of the protocol, all without any; `how` are fields of EvaluateRequest: references, baselines,
-    rates, destination, keys, match, where, allow_untrained, address. `weights` are those of
+    rates, destination, keys, match, where, sample, seed, allow_untrained, address. `weights` are those of
     learned codecs. Run again, it takes up where it stopped.
     """
     from jobs.evaluating import report

@@ -11,15 +11,15 @@ from bench.report import Table, heading, machine, save
 
 BENCHMARKS = ("throughput", "memory", "resume", "lookup", "scale", "judging", "codecs", "seams")
 # Run only where they are named: they need what few machines have, or take long.
-ON_REQUEST = ("codecs-gpu", "nano")
+ON_REQUEST = ("codecs-gpu", "nano", "planning", "nodes")
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "images": (int, "how many images (throughput: photographs; resume, lookup, scale: keys)"),
-    "copies": (int, "throughput: how often each photograph is archived"),
-    "repeats": (int, "throughput: pairs of runs"),
-    "chunk_images": (int, "throughput: images at which a chunk closes"),
-    "folder": (str, "throughput: keep the photographs here and use them again"),
+    "images": (int, "how many images (throughput, nodes: photographs; resume, lookup, scale, planning: keys)"),
+    "copies": (int, "throughput, nodes: how often each photograph is archived"),
+    "repeats": (int, "throughput: pairs of runs; nodes: runs of each"),
+    "chunk_images": (int, "throughput, nodes: images at which a chunk closes"),
+    "folder": (str, "throughput, nodes: keep the photographs here and use them again"),
     "metrics": (lambda text: tuple(text.split(",")), "judging: columns of protocol regrow, separated by commas"),
-    "scratch": (str, "scale, codecs, codecs-gpu: where its files lie while it runs"),
+    "scratch": (str, "scale, planning, codecs, codecs-gpu: where its files lie while it runs"),
 }
 
 

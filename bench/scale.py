@@ -87,7 +87,7 @@ def _simulate(num_images: int, settings: Settings, photograph: dict[str, Any]) -
             }
         finally:
             peak = disk.stop()
-        sizes = {kind: _size(root / "2024.regrow" / kind) for kind in ("plan/00000", "catalog", "seals")}
+        sizes = {kind: size_below(root / "2024.regrow" / kind) for kind in ("plan/00000", "catalog", "seals")}
     return Simulated(num_images=num_images, phases=phases, sizes=sizes, disk=peak)
 
 
@@ -107,10 +107,10 @@ class Disk:
 
     def _look_on(self) -> None:
         while not self._stop.wait(0.5):
-            self._peak = max(self._peak, _size(self._folder))
+            self._peak = max(self._peak, size_below(self._folder))
 
 
-def _size(folder: Path) -> int:
+def size_below(folder: Path) -> int:
     """Return the bytes of all files below a folder; those that vanish meanwhile count for nothing."""
     total = 0
     for path, _, names in os.walk(folder):

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def photograph(number: int) -> dict[str, Any]:
 
 def nothing(**given: Any) -> dict[str, Any]:
     """Return the memory of a process that has only imported what the others do (a child)."""
-    return _measured(time.monotonic(), _wire(given).calls)
+    return measured(time.monotonic(), open_wire(given).calls)
 
 
 def plan(**given: Any) -> dict[str, Any]:
@@ -47,15 +47,15 @@ def plan(**given: Any) -> dict[str, Any]:
     from bench.synthetic import new_target  # noqa: PLC0415
     from pipelines.planning import plan_first  # noqa: PLC0415
 
-    wire, begun = _wire(given), time.monotonic()
+    wire, begun = open_wire(given), time.monotonic()
     target, request = new_target("s3://source", ARCHIVE, CODEC)
     made = plan_first(target, request)
-    answer = _measured(begun, wire.calls)
-    _write_ids(Path(given["root"]))
+    answer = measured(begun, wire.calls)
+    write_ids(Path(given["root"]))
     return {**answer, "num_chunks": made.num_chunks, "num_images": made.num_images, "num_bytes": made.num_bytes}
 
 
-def _write_ids(root: Path) -> None:
+def write_ids(root: Path) -> None:
     """Write down the chunks' ids for the wire, which is to hold none of them in memory."""
     from ops.archive.layout import locate  # noqa: PLC0415
     from ops.archive.plan import read_index, read_plan  # noqa: PLC0415
@@ -75,12 +75,12 @@ def resume(**given: Any) -> dict[str, Any]:
     from ops.archive.seals import open_generation  # noqa: PLC0415
     from pipelines.archive import _without_parts  # noqa: PLC0415
 
-    wire, begun = _wire(given, DONE), time.monotonic()
+    wire, begun = open_wire(given, DONE), time.monotonic()
     location = locate(ARCHIVE)
     found, _ = open_generation(location)
     assert found
     remaining = _without_parts(read_index(location, found), location, found)
-    return {**_measured(begun, wire.calls), "num_remaining": remaining.num_rows}
+    return {**measured(begun, wire.calls), "num_remaining": remaining.num_rows}
 
 
 def seal(**given: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def seal(**given: Any) -> dict[str, Any]:
     from ops.archive.layout import locate  # noqa: PLC0415
     from ops.archive.seals import open_generation, seal_generation  # noqa: PLC0415
 
-    wire, begun = _wire(given, 1.0), time.monotonic()
+    wire, begun = open_wire(given, 1.0), time.monotonic()
     location = locate(ARCHIVE)
     found, _ = open_generation(location)
     assert found
@@ -97,7 +97,7 @@ def seal(**given: Any) -> dict[str, Any]:
     sealed = seal_generation(location, found, PretendedPacks(folder, found, given["thumbnail_bytes"], SIZE))
     if sealed.totals.num_images != given["num_images"]:
         raise RuntimeError(f"{sealed.totals.num_images} images were sealed of {given['num_images']}")
-    return {**_measured(begun, wire.calls), "num_packs": len(sealed.packs), "num_catalog": len(sealed.catalog)}
+    return {**measured(begun, wire.calls), "num_packs": len(sealed.packs), "num_catalog": len(sealed.catalog)}
 
 
 def grow(**given: Any) -> dict[str, Any]:
@@ -108,15 +108,16 @@ def grow(**given: Any) -> dict[str, Any]:
     from pipelines.planning import plan_growth  # noqa: PLC0415
 
     num_new = int(given["num_images"] * GROWTH)
-    wire, begun = _wire({**given, "num_images": given["num_images"] + num_new}), time.monotonic()
+    wire, begun = open_wire({**given, "num_images": given["num_images"] + num_new}), time.monotonic()
     target, request = new_target("s3://source", ARCHIVE, CODEC)
     made = plan_growth(target._replace(seal=highest_seal(locate(ARCHIVE))), request)
     if made.num_images != num_new:
         raise RuntimeError(f"{num_new} images are new, {made.num_images} were planned")
-    return _measured(begun, wire.calls)
+    return measured(begun, wire.calls)
 
 
-def _wire(given: dict[str, Any], share: float = 0) -> Any:
+def open_wire(given: dict[str, Any], share: float = 0) -> Any:
+    """Put the wire of a simulation below this process's store; the first `share` of parts and attempts stand there."""
     from bench.wire import Wire  # noqa: PLC0415
 
     num_chunk = max(1, min(64, (64 << 20) // given["image_bytes"]))
@@ -125,5 +126,11 @@ def _wire(given: dict[str, Any], share: float = 0) -> Any:
     return Wire(root, given["num_images"], given["image_bytes"], part_bytes=part_bytes, share=share).install()
 
 
-def _measured(begun: float, calls: Counter[str]) -> dict[str, Any]:
-    return {"seconds": time.monotonic() - begun, "rss": peak_bytes(), "calls": dict(calls)}
+def measured(begun: float, calls: Mapping[str, int]) -> dict[str, Any]:
+    """Return what a phase took that has begun at a time, and what it asked of the store.
+
+    `cpu` are seconds of processors, those of the imports among them: on a busy machine the better measure.
+    """
+    return {
+        "seconds": time.monotonic() - begun, "cpu": time.process_time(), "rss": peak_bytes(), "calls": dict(calls)
+    }  # fmt: skip

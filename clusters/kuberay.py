@@ -31,13 +31,15 @@ from clusters.kubernetes import (
     VolumeMount,
     WorkerGroup,
 )
+from clusters.logs import LOG
 from clusters.stages import PLANNED, check_fits, planned_text
 from clusters.versions import Versions
 
 JOB_FOLDER = "/etc/regrow"
 # Kubernetes keeps a ConfigMap below 1 MiB.
 JOB_BYTES = 900 << 10
-# Another try is a new cluster, and takes up where the first was cut off, as when its head was lost.
+# Another try is a new cluster, and takes up where the first was cut off, as when its head was lost. KubeRay tries again
+# after every exit status but 0: of a run that came to its end, though images failed, another try would find the same.
 RETRIES = 1
 KEEP_SECONDS = 600
 _LABELS = {"app.kubernetes.io/name": "regrow"}
@@ -77,7 +79,7 @@ def ray_job(cluster: Cluster, versions: Versions, regrow: str, kind: str, conten
     metadata = Metadata(name=name, namespace=cluster.namespace, labels=_LABELS)
     mounted = (Volume(name="job", config_map=NameReference(name=name)),)
     run = RayJobSpec(
-        entrypoint=f"regrow run {JOB_FOLDER}/job.yaml", job_id=name, submission_mode="K8sJobMode",
+        entrypoint=f"regrow run {JOB_FOLDER}/job.yaml --some-may-fail", job_id=name, submission_mode="K8sJobMode",
         shutdown_after_job_finishes=True, ttl_seconds_after_finished=KEEP_SECONDS, backoff_limit=RETRIES,
         ray_cluster_spec=_spec(cluster, versions, regrow, mounted),
     )  # fmt: skip
@@ -167,7 +169,7 @@ def _resources(group: NodeGroup) -> Resources:
 
 
 def _environment(cluster: Cluster, *, is_head: bool) -> tuple[EnvVar, ...]:
-    values = {"RAY_USAGE_STATS_ENABLED": "0"} | cluster.environment
+    values = {"RAY_USAGE_STATS_ENABLED": "0", LOG: "text"} | cluster.environment
     if is_head:
         values[PLANNED] = planned_text(cluster)
     return tuple(EnvVar(name=name, value=value) for name, value in values.items())

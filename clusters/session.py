@@ -27,6 +27,11 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "1073741824",
 }
 CONNECT_SECONDS = 10.0
+# How many minutes a run waits for machines that its cluster is to add, beyond what its work may take.
+WAIT = "REGROW_WAIT_MINUTES"
+# A GPU node has to be started and to pull an image of 10 GB, and a cloud may have none left for a while.
+NODE_MINUTES = 60.0
+_MOST_MINUTES = 30 * 24 * 60.0
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -80,6 +85,22 @@ def ray_session(
             # Actors of a failed dataset live until it is collected.
             gc.collect()
             ray.shutdown()
+
+
+def waiting_seconds() -> float:
+    """Return how much longer a run may go without anything being finished where nodes are still to be added.
+
+    That is REGROW_WAIT_MINUTES, or an hour on a cluster that adds nodes by itself; nothing where all of them stand.
+    Raises OSError for a text that is no number of minutes.
+    """
+    said = os.environ.get(WAIT, "").strip()
+    try:
+        minutes = float(said) if said else NODE_MINUTES if os.environ.get(PLANNED) else 0.0
+    except ValueError:
+        minutes = -1.0
+    if not 0 <= minutes <= _MOST_MINUTES:
+        raise OSError(f"{WAIT} is {said!r}: write minutes, from 0 to {_MOST_MINUTES:g}, such as 240")
+    return 60 * minutes
 
 
 @contextmanager

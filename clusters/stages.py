@@ -81,7 +81,7 @@ def check_fits(cluster: Cluster) -> None:
     hosts = [group for group in groups if group.gpus] or groups
     for group in hosts:
         _check_processors(group, cluster.threads)
-        _check_memory(group, cluster.threads)
+        check_holds(group, cluster.threads)
     _check_total(cluster, groups)
     for group in groups:
         if group not in hosts:
@@ -141,16 +141,27 @@ def _check_processors(group: NodeGroup, threads: int | None) -> None:
         )
 
 
-def _check_memory(group: NodeGroup, threads: int | None) -> None:
-    machine = group.machine
-    actors = group.gpus or budget_for_nodes([machine], threads).num_actors
+def check_holds(
+    group: NodeGroup, threads: int | None, *, weights_bytes: int = 0, pixels: int = 0, on_gpus: bool = True
+) -> None:
+    """Raise CannotFit where a node has too little memory for its actors, a codec's weights and a largest image.
+
+    Weights are mapped, and images larger than the least take turns: either is there once. `on_gpus`: there is an actor
+    for each GPU, where the node has any.
+    """
+    machine = group.machine if on_gpus else replace(group.machine, gpus=0)
+    actors = machine.gpus or budget_for_nodes([machine], threads).num_actors
     least = CHUNKS_IN_HAND * CHUNK_BYTES + BYTES_PER_PIXEL * LEAST_PIXELS
-    needed = store_bytes(machine) + RESERVE_BYTES + actors * least
+    beyond = BYTES_PER_PIXEL * max(0, pixels - LEAST_PIXELS)
+    needed = store_bytes(machine) + RESERVE_BYTES + actors * least + beyond + weights_bytes
     if needed > machine.memory_bytes:
+        weights = f", {weights_bytes / 2**30:.1f} for weights" if weights_bytes else ""
+        largest = f", {beyond / 2**30:.1f} more for an image of {pixels / 1e6:.0f} megapixels" if beyond else ""
         raise CannotFit(
             f"group {group.name} has {group.memory} a node, and needs {needed / 2**30:.1f} GiB: "
-            f"{store_bytes(machine) / 2**30:.1f} for the object store, 1 for programs, and for each of {actors} actors "
-            f"{CHUNKS_IN_HAND} chunks of 64 MiB and {LEAST_PIXELS // 10**6} megapixels of {BYTES_PER_PIXEL} bytes"
+            f"{store_bytes(machine) / 2**30:.1f} for the object store, 1 for programs{weights}{largest}, and for each "
+            f"of {actors} actors {CHUNKS_IN_HAND} chunks of 64 MiB and {LEAST_PIXELS // 10**6} megapixels of "
+            f"{BYTES_PER_PIXEL} bytes"
         )
 
 

@@ -38,6 +38,7 @@ for _panel, _command, _example in (
     (EVERY_DAY, looking.show, "regrow show photos.regrow 2024/a.jpg"),
     (EVERY_DAY, evaluating.evaluate, "regrow evaluate photos.regrow"),
     (EVERY_DAY, looking.info, "regrow info s3://bucket/photos.regrow"),
+    (EVERY_DAY, checking.verify, "regrow verify photos.regrow"),
     (EVERY_DAY, archiving.run, "regrow run nightly.yaml"),
     (MORE, estimating.estimate, "regrow estimate nightly.yaml --speed 28 --price 3.5"),
     (MORE, looking.ls, 'regrow ls photos.regrow --where "width > 4000" --long'),

@@ -16,6 +16,7 @@ from clusters.ray_up import ray_up
 from clusters.stages import CannotFit, Nodes, Staged, staged
 from clusters.versions import versions_here
 from jobs.errors import UsageError
+from jobs.notifying import notify_from, refuse_written_out
 from jobs.strict_yaml import load_mapping, nearest, read_struct
 from ops.archive.layout import SettingError
 from ops.stack import regrow_version
@@ -106,18 +107,20 @@ def _usage(form: str, name: str = "NAME", job: str | None = None) -> str:
 
 def _job_for(cluster: Cluster, job: str) -> tuple[str, str]:
     """Return the kind and the text of a job file, all of whose paths the pods of a cluster have."""
-    from jobs.spec import KINDS, parse_job  # noqa: PLC0415  it brings pipelines with it
+    from jobs.requests import address_of  # noqa: PLC0415  it brings pipelines with it
+    from jobs.spec import KINDS, parse_job  # noqa: PLC0415
 
     raw = open_store(absolute(job)).read(absolute(job))
     try:
         content = raw.decode()
         request = parse_job(content)
+        refuse_written_out(notify_from(load_mapping(content).get("notify")))
     except UnicodeDecodeError as error:
         raise ClusterError(f"{job}: not UTF-8: {error.reason} at byte {error.start}") from error
     except (UsageError, SettingError, PathError) as error:
         raise ClusterError(f"{job}: {error}") from error
-    if request.address:
-        raise ClusterError(f"{job}: address is {request.address}, and the job would leave its cluster: remove address")
+    if (address := address_of(request)) is not None:
+        raise ClusterError(f"{job}: address is {address}, and the job would leave its cluster: remove address")
     for name, place in _places(load_mapping(content), request):
         _check_place(cluster, job, name, place)
     return next(kind for kind, struct in KINDS.items() if isinstance(request, struct)), content

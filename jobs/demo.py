@@ -21,12 +21,12 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     destination, pictures = folder / "samples.regrow", folder / "pictures"
     with ray_session():  # one session for all commands
-        _show_and_run("archive", str(ROOT / "photos" / "samples"), str(destination), "--codec", "bicubic-x16")
+        _show_and_run("archive", str(ROOT / "photos" / "samples"), str(destination))
         _show_and_run("reconstruct", str(destination), str(pictures))
         _show_and_run("evaluate", str(destination), *JUDGED)
     archive = Archive.open(str(destination))
     page = write_page(archive, pictures, folder / "index.html", "png")
-    # Where torch came later there are two evaluations: the newest has just been written.
+    # One of an earlier version may lie there, too: the newest has just been written.
     reports = sorted(destination.glob("evaluations/*/report.html"), key=lambda path: path.stat().st_mtime_ns)
     _say_where(archive, {"the page": page, "the report": reports[-1], "the pictures": pictures})
 

@@ -1,15 +1,19 @@
 """`regrow estimate`: what a job will take, in words and as a document."""
 
+import sys
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from clusters.budget import Budget, budget_for
 from clusters.costs import actor_hours, duration, on_actors
+from clusters.description import Cluster
 from clusters.machine import this_machine
+from clusters.quotes import Quote
 from clusters.stages import worker_bytes
 from jobs.errors import UsageError
 from jobs.output import write_facts, write_json, write_lines
+from jobs.quoting import quote_facts, quote_for
 from jobs.words import count, megapixels, percent, size_words
 from jobs.words import duration as time_words
 from ops.census import Census
@@ -34,7 +38,7 @@ class EstimateResult(Struct, frozen=True, kw_only=True):
     """An estimate as a document. Seconds of steps are those of one stream, thread or device for all of the job.
 
     `here` is this machine; `units` are the parts of the job that an actor takes whole. `cost` is in the currency of the
-    price that was given, for an hour of one actor.
+    price that was given, for an hour of one actor. `cluster` is the quote of the one that was named.
     """
 
     kind: str
@@ -59,22 +63,34 @@ class EstimateResult(Struct, frozen=True, kw_only=True):
     device_hours: float
     worker_bytes: int
     quality: Preflight | None
+    cluster: Quote | None = None
 
 
-def estimate_job(request: "AnyRequest", asked: "Asked", price: float | None, *, json: bool) -> int:
-    """Estimate what a request takes and show it; return the exit status. Raises UsageError for what has no estimate."""
+def estimate_job(
+    request: "AnyRequest", asked: "Asked", price: float | None, cluster: Cluster | None = None, *, json: bool
+) -> int:
+    """Estimate what a request takes, here and on a cluster, and show it; return the exit status.
+
+    Raises UsageError for what has no estimate, ClusterError for a cluster that cannot run it.
+    """
+    from jobs.runs.earlier import seen_by_last  # noqa: PLC0415  with pipelines
     from pipelines.estimating import estimate  # noqa: PLC0415  with numpy and pyarrow
     from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest  # noqa: PLC0415
 
     if not isinstance(request, ArchiveRequest | ReconstructRequest | EvaluateRequest):
         raise UsageError("estimates are of jobs of kind archive, reconstruct and evaluate: name one of those")
-    result = described(estimate(request, asked), budget_for(this_machine()), price)
+    since = seen_by_last(request, _say) if isinstance(request, ReconstructRequest) else None
+    result = described(estimate(request, asked, since), budget_for(this_machine()), price, cluster)
     if json:
         write_json(result)
     else:
         write_lines([f"{result.kind}, {result.what}: an estimate, nothing was run"])
         write_facts(facts(result))
     return 0
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"regrow: {line}\n")
 
 
 def dry_run_of(request: "AnyRequest", *, json: bool) -> int:
@@ -84,8 +100,8 @@ def dry_run_of(request: "AnyRequest", *, json: bool) -> int:
     return estimate_job(request, Asked(), None, json=json)
 
 
-def described(found: "Estimate", budget: Budget, price: float | None) -> EstimateResult:
-    """Return an estimate on a budget as a document."""
+def described(found: "Estimate", budget: Budget, price: float | None, cluster: Cluster | None = None) -> EstimateResult:
+    """Return an estimate on a budget, and on a cluster, as a document."""
     here = duration(found.work, budget)
     hours = {
         slot: sum(step.seconds for step in found.work.steps if step.slot == slot) / 3600
@@ -114,6 +130,7 @@ def described(found: "Estimate", budget: Budget, price: float | None) -> Estimat
         device_hours=hours["device"],
         worker_bytes=worker_bytes(budget) + found.weights_bytes,
         quality=found.trial.quality,
+        cluster=None if cluster is None else quote_for(found, cluster),
     )
 
 
@@ -145,6 +162,7 @@ def facts(result: EstimateResult) -> list[tuple[str, str]]:
         ("here", f"about {_taken(result.here)}, {time_words(result.start_seconds)} of it to start; {_slowest(result)}"),
         *((f"on {one.actors}", f"{_taken(one)} ({count(one.actors, noun)}{of})") for one in result.on),
         *([("", f"more than {result.units:,} have nothing to do")] if result.units < ON[-1] else []),
+        *(quote_facts(result.cluster) if result.cluster else ()),
         ("memory", f"at most {size_words(result.worker_bytes)} a worker"),
         *([("quality", result.quality.line())] if result.quality else []),
     ]

@@ -2,21 +2,31 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
+from jobs.notifying import Notify
 from jobs.words import plain
+
+_ENDLESS = 1_000_000
 
 
 class Show(Struct, frozen=True, kw_only=True):
-    """How a run is shown; `command` is what the user typed, to be typed again."""
+    """How a run is shown; `command` is what the user typed, to be typed again.
+
+    `notify` is who is told when it ends badly. `some_may_fail` makes a run that came to its end one with exit status 0,
+    though images failed.
+    """
 
     command: Sequence[str] = ()
     json: bool = False
     quiet: bool = False
+    notify: Notify | None = None
+    some_may_fail: bool = False
 
 
 def write_json(document: object) -> None:
@@ -45,7 +55,10 @@ def write_facts(facts: Sequence[tuple[str, str]], indent: int = 2) -> None:
 
 def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> None:
     """Write a table as wide as its content, or as the terminal: then the last column is folded."""
-    console = Console(highlight=False)
+    is_terminal = sys.stdout.isatty()
+    # Programs want a row a line, however long, and no colours: a console cuts every width to its own.
+    plainly: dict[str, Any] = {} if is_terminal else {"width": _ENDLESS, "force_terminal": False}
+    console = Console(highlight=False, **plainly)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for at, heading in enumerate(headings):
         last = at == len(headings) - 1
@@ -55,8 +68,7 @@ def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers:
     for row in rows:
         table.add_row(*(plain(cell).replace("[", r"\[") for cell in row))
     with console.capture() as drawn:
-        # Programs want a row a line, however long.
-        console.print(table, width=None if console.is_terminal else 10_000, soft_wrap=True)
+        console.print(table, soft_wrap=True)
     write_lines_as_they_are(line.rstrip() for line in drawn.get().splitlines())
 
 

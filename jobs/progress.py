@@ -1,5 +1,6 @@
-"""Progress on stderr: a live line on a terminal, otherwise a line every 30 seconds."""
+"""Progress on stderr: a live line on a terminal, otherwise a line every 30 seconds, or lines of a log where asked."""
 
+import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -8,10 +9,25 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
+from clusters.logs import form_asked, of_chunk
+from jobs.errors import UsageError
 from jobs.rhythm import Rhythm
 from jobs.tally import Tally
 from jobs.words import count, duration, plain, size_words
-from pipelines.events import Event, Noted, Planned, Preflighting, Receipt, Sealed, Sealing, Started
+from pipelines.events import (
+    Budgeted,
+    Event,
+    Noted,
+    Planned,
+    Preflighting,
+    Receipt,
+    Sealed,
+    Sealing,
+    Started,
+    failed_words,
+)
+
+_LOG = logging.getLogger(__name__)
 
 # Below these widths a bar, then the speed, would be cut off.
 _BAR_WIDTH, _SPEED_WIDTH = 90, 60
@@ -24,7 +40,9 @@ class Watch:
         self.tally = Tally()
         self._console = console or Console(stderr=True, highlight=False)
         self._quiet, self._what = quiet, what
-        self._live = _live(self._console) if self._console.is_terminal and not quiet else None
+        self._to_log = _is_for_a_log()
+        live = self._console.is_terminal and not quiet and not self._to_log
+        self._live = _live(self._console) if live else None
         self._task: TaskID | None = None
         self._rhythm = Rhythm()
         self.also: Callable[[], None] = lambda: None
@@ -50,16 +68,21 @@ class Watch:
             case Preflighting():
                 self.say(_preflight_words(event))
             case Receipt():
+                self._log_failures(event)
                 self._moved()
             case Sealing():
                 self.end()
                 self.say("Sealing: merging what is done into packs and a catalog")
-            case Sealed():
+            case Budgeted() | Sealed():
                 pass
 
     def say(self, line: str) -> None:
-        """Print a line above the live one, whatever it holds, unwrapped."""
-        if not self._quiet:
+        """Print a line above the live one, whatever it holds, unwrapped; or log it."""
+        if self._quiet:
+            return
+        if self._to_log:
+            _LOG.info("%s", plain(line))
+        else:
             self._console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
 
     def stopping(self) -> None:
@@ -94,12 +117,24 @@ class Watch:
         else:
             self.say("Starting")
 
+    def _log_failures(self, receipt: Receipt) -> None:
+        if self._to_log and receipt.failures:
+            with of_chunk(receipt.name):
+                _LOG.warning("of %s %s", count(receipt.num_images, "image"), failed_words(receipt))
+
     def _moved(self) -> None:
         tally = self.tally
         if self._live and self._task is not None:
             self._live.update(self._task, completed=tally.num_done)
         elif self._rhythm.is_time() or tally.num_done == tally.num_images:
             self.say(f"{tally.num_done:,} of {count(tally.num_images, 'image')}{_speed(tally)}{_failed(tally)}")
+
+
+def _is_for_a_log() -> bool:
+    try:
+        return form_asked() is not None
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _live(console: Console) -> Progress:

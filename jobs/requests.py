@@ -21,26 +21,27 @@ from pipelines.requests import (
     RetryRequest,
     ScoreRequest,
     SealRequest,
+    VerifyRequest,
 )
 
 __all__ = [
     "AnyRequest", "ArchiveRequest", "EvaluateRequest", "ReconstructRequest", "RetryRequest", "SealRequest",
-    "archive_request", "evaluate_request", "failure_codes", "only", "reading_for", "score_request",
-    "source_of",
+    "VerifyRequest", "address_of", "archive_request", "evaluate_request", "failure_codes", "only", "reading_for",
+    "score_request", "source_of",
 ]  # fmt: skip
 
-AnyRequest: TypeAlias = ArchiveRequest | ReconstructRequest | RetryRequest | SealRequest | EvaluateRequest
+AnyRequest: TypeAlias = (
+    ArchiveRequest | ReconstructRequest | RetryRequest | SealRequest | EvaluateRequest | VerifyRequest
+)
 
-DEFAULT_CODEC = "bicubic-x16"
+
+def address_of(request: AnyRequest) -> str | None:
+    """Return the Ray cluster that a request names, if any; verifying needs none."""
+    return None if isinstance(request, VerifyRequest) else request.address
 
 
 def archive_request(source: str, archive: str, codec: str | None, given: dict[str, Any], **rest: Any) -> ArchiveRequest:
-    """Return the request of the command line: without a codec, the archive's own or, for a new one, DEFAULT_CODEC.
-
-    `given` are fields of Reading, None where they were left out.
-    """
-    if codec is None and read_document(locate(archive)) is None:
-        codec = DEFAULT_CODEC
+    """Return the request of the command line. `given` are fields of Reading, None where they were left out."""
     said = {name: value for name, value in given.items() if value is not None}
     return ArchiveRequest(
         source=source,

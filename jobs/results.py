@@ -39,7 +39,11 @@ class ArchiveResult(Struct, frozen=True, kw_only=True):
 
 
 class ReconstructResult(Struct, frozen=True, kw_only=True):
-    """What came of regrowing: pictures made, there already, images without a thumbnail, and failures by message."""
+    """What came of regrowing: pictures made, there already, images without a thumbnail, and failures by message.
+
+    Where lists of keys were read, `asked_for` are their keys, and `unmet` those in the archive that do not meet
+    `match` or `where`. `seal` is the archive's that was read.
+    """
 
     archive: str
     destination: str
@@ -48,6 +52,10 @@ class ReconstructResult(Struct, frozen=True, kw_only=True):
     without_thumbnail: int
     failed: int
     failures: list[str]
+    seal: int
+    asked_for: int | None = None
+    unmet: int = 0
+    nothing_to_do: str | None = None
 
 
 def archive_result(archive: str, tally: Tally, nothing_to_do: str | None = None) -> ArchiveResult:
@@ -109,16 +117,35 @@ def reconstruct_result(archive: str, destination: str, found: Reconstructed) -> 
         without_thumbnail=found.num_failed_before,
         failed=len(found.failures),
         failures=found.failures,
+        seal=found.seal.number,
+        asked_for=found.asked.num_keys if found.asked else None,
+        unmet=found.num_unmet,
+        nothing_to_do=_nothing_to_do(archive, found),
     )
+
+
+def _nothing_to_do(archive: str, found: Reconstructed) -> str | None:
+    """Return why nothing was done, where nothing was asked for and nothing is wrong."""
+    asked = found.asked
+    if found.num_selected or found.failures or found.num_failed_before:
+        return None
+    if asked is None:
+        return f"{archive} has nothing new since the last run (seal {found.seal.number}): nothing to do"
+    if not asked.num_keys:
+        return f"{asked.place} asks for no key ({count(asked.num_files, 'file')}): nothing to do"
+    return None
 
 
 def reconstruct_lines(result: ReconstructResult) -> list[tuple[str, str]]:
     """Return the result for people."""
-    lines = [("regrown", count(result.regrown, "image"))]
+    lines = [] if result.asked_for is None else [("asked for", count(result.asked_for, "key"))]
+    lines.append(("regrown", count(result.regrown, "image")))
     if result.already_there:
         lines.append(("kept", f"{count(result.already_there, 'picture')} that lay there already"))
     if result.without_thumbnail:
         lines.append(("left out", f"{count(result.without_thumbnail, 'image')} that failed when archived"))
+    if result.unmet:
+        lines.append(("left out", f"{count(result.unmet, 'image')} for which match or where does not hold"))
     lines += [("failed", message) for message in result.failures[:_MESSAGES]]
     if result.failed > _MESSAGES:
         lines.append(("failed", f"and {result.failed - _MESSAGES:,} more"))

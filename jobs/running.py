@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,9 +23,13 @@ from jobs.results import (
     reconstruct_lines,
     reconstruct_result,
 )
+from jobs.runs.bad_ends import teller
+from jobs.runs.earlier import last_sweep, seen_by_last
 from jobs.runs.recording import INTERRUPTED, Recording, Run
 from jobs.stopping import Interrupted, Stopping
 from jobs.tally import Tally
+from jobs.verifying import VerifyResult, damaged_words, verify_lines, verify_result
+from jobs.verifying import heading as verify_heading
 from jobs.words import count, failure_words
 from ops.archive.layout import locate
 from ops.archive.seals import highest_seal
@@ -32,19 +37,35 @@ from ops.stores import absolute
 from pipelines.archive import NothingToDo, archive, retry
 from pipelines.evaluate import Evaluated, evaluate, scored_at_archiving
 from pipelines.reconstruct import Reconstructed, reconstruct
-from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest, RetryRequest, SealRequest
+from pipelines.requests import (
+    ArchiveRequest,
+    EvaluateRequest,
+    ReconstructRequest,
+    RetryRequest,
+    SealRequest,
+    VerifyRequest,
+)
 from pipelines.sealing import seal_archive
+from pipelines.verify import Verified, verify
 
-_WHAT: dict[type[AnyRequest], str] = {ReconstructRequest: "regrowing", EvaluateRequest: "judging"}
+_WHAT: dict[type[AnyRequest], str] = {
+    ReconstructRequest: "regrowing",
+    EvaluateRequest: "judging",
+    VerifyRequest: "verifying",
+}
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What came of a run: a heading and facts for people, the same for programs, and what failed, if anything."""
+    """What came of a run: a heading and facts for people, the same for programs, and what failed, if anything.
+
+    `noted` are fields of its record, for the runs that come after it.
+    """
 
     heading: str
     facts: list[tuple[str, str]]
-    document: ArchiveResult | ReconstructResult | EvaluateResult
+    document: ArchiveResult | ReconstructResult | EvaluateResult | VerifyResult
     failed: str | None = None
+    noted: dict[str, Any] = {}
 
 
 def perform(request: AnyRequest, show: Show, run: Run | None = None, is_ours: Callable[[], bool] = lambda: True) -> int:
@@ -54,25 +75,28 @@ def perform(request: AnyRequest, show: Show, run: Run | None = None, is_ours: Ca
     still holds its lease.
     """
     what = _WHAT.get(type(request), "archiving")
-    with Watch(quiet=show.quiet, what=what) as watch, Recording(request, watch, run, is_ours) as recording:
+    tell_of = teller(request, show, of_tick=run is not None and run.schedule is not None)
+    with Watch(quiet=show.quiet, what=what) as watch, Recording(request, watch, run, is_ours, tell_of) as recording:
         try:
             with Stopping(watch.stopping) as stopping:
                 watch.also = recording.looking(stopping.arm)
-                outcome = _work_on(request, watch, show)
+                outcome = _work_on(request, watch, show, run)
         except Interrupted as stopped:
             watch.end()
             recording.end(INTERRUPTED + stopped.number)
             sys.stderr.write(_stopped(watch.tally, show.command))
             return INTERRUPTED + stopped.number
-        recording.end(_status(outcome), outcome.failed)
+        recording.end(_status(outcome), outcome.failed, **outcome.noted)
     return _tell(outcome, show)
 
 
-def _work_on(request: AnyRequest, watch: Watch, show: Show) -> Outcome:
+def _work_on(request: AnyRequest, watch: Watch, show: Show, run: Run | None) -> Outcome:
     if isinstance(request, ReconstructRequest):
-        return _regrown(request, reconstruct(request, watch))
+        return _regrown(request, reconstruct(request, watch, seen_by_last(request, watch.say)))
     if isinstance(request, EvaluateRequest):
-        return _judged(evaluate(request, watch), watch)
+        return _judged(evaluate(_seeded(request, run), watch), watch)
+    if isinstance(request, VerifyRequest):
+        return _verified(verify(request, watch, last_sweep(request, watch.say)))
     try:
         match request:
             case ArchiveRequest():
@@ -90,6 +114,24 @@ def _work_on(request: AnyRequest, watch: Watch, show: Show) -> Outcome:
     if isinstance(request, SealRequest) or request.score is None or watch.tally.seal is None:
         return outcome
     return _with_scores(outcome, request, watch)
+
+
+def _seeded(request: EvaluateRequest, run: Run | None) -> EvaluateRequest:
+    """Return a request whose sample is of its run: each run draws another one, and one that is taken up the same."""
+    if run is None or request.sample is None or request.seed:
+        return request
+    return replace(request, seed=run.id)
+
+
+def _verified(found: Verified) -> Outcome:
+    result = verify_result(found)
+    return Outcome(
+        heading=verify_heading(result),
+        facts=verify_lines(result),
+        document=result,
+        failed=damaged_words(result),
+        noted={"sweep": found.sweep, "seal": None if found.damages else found.seal},
+    )
 
 
 def _with_scores(outcome: Outcome, request: ArchiveRequest | RetryRequest, watch: Watch) -> Outcome:
@@ -151,9 +193,10 @@ def _failures(result: ArchiveResult, left: Counter[str]) -> str:
 def _regrown(request: ReconstructRequest, found: Reconstructed) -> Outcome:
     result = reconstruct_result(absolute(request.archive), absolute(request.destination), found)
     return Outcome(
-        heading=result.destination,
-        facts=reconstruct_lines(result),
+        heading=result.nothing_to_do or result.destination,
+        facts=[] if result.nothing_to_do else reconstruct_lines(result),
         document=result,
+        noted={"seal": None if result.failed else found.seal},
         failed=f"{count(result.failed, 'image')} could not be regrown" if result.failed else None,
     )
 
@@ -167,7 +210,7 @@ def _tell(outcome: Outcome, show: Show) -> int:
     if outcome.failed:
         sys.stdout.flush()
         sys.stderr.write(f"regrow: {outcome.failed}\n")
-    return _status(outcome)
+    return 0 if show.some_may_fail else _status(outcome)
 
 
 def _status(outcome: Outcome) -> int:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import inspect
 
 from jobs.errors import UsageError
+from jobs.notifying import notify_from
 from jobs.protocol_files import DEFAULT as DEFAULT_PROTOCOL
 from jobs.protocol_files import read_protocol
 from jobs.requests import AnyRequest, reading_for, source_of
@@ -23,6 +24,7 @@ from pipelines.requests import (
     RetryRequest,
     ScoreRequest,
     SealRequest,
+    VerifyRequest,
 )
 
 Fields: TypeAlias = dict[str, Any]
@@ -33,9 +35,14 @@ KINDS: dict[str, type[AnyRequest]] = {
     "evaluate": EvaluateRequest,
     "retry": RetryRequest,
     "seal": SealRequest,
+    "verify": VerifyRequest,
 }
-_PLAIN: dict[type[inspect.Type], str] = {inspect.BoolType: "true or false", inspect.IntType: "a whole number"}
-_PATHS = ("source", "archive", "destination", "target", "references")
+_PLAIN: dict[type[inspect.Type], str] = {
+    inspect.BoolType: "true or false",
+    inspect.IntType: "a whole number",
+    inspect.FloatType: "a number",
+}
+_PATHS = ("source", "archive", "destination", "target", "references", "keys_from")
 
 
 class SpecError(UsageError):
@@ -50,7 +57,10 @@ def read_job(url: str) -> AnyRequest:
     check_named(url, "job")
     whole = absolute(url)
     try:
-        return _request(_load(open_store(whole).read(whole)), whole.rpartition("/")[0])
+        found, folder = _load(open_store(whole).read(whole)), whole.rpartition("/")[0]
+        # A schedule that has its job within can be run by itself, too.
+        within = found["job"] if "cron" in found and isinstance(found.get("job"), dict) else None
+        return _request(found, folder) if within is None else request_within(within, folder)
     except (UsageError, SettingError, PathError) as error:
         raise SpecError(f"{url}: {error}") from error
 
@@ -58,6 +68,13 @@ def read_job(url: str) -> AnyRequest:
 def parse_job(content: bytes | str, folder: str = "") -> AnyRequest:
     """Return what the text of a job file asks for. Raises UsageError, SettingError or PathError without its name."""
     return _request(_load(content), folder)
+
+
+def request_within(fields: Fields, folder: str) -> AnyRequest:
+    """Return what a job asks for that stands in a schedule. Raises UsageError, SettingError or PathError."""
+    if "notify" in fields:
+        raise UsageError("notify stands in the job: write it beside `job`, in the schedule")
+    return _request(dict(fields), folder)
 
 
 def _load(content: bytes | str) -> Fields:
@@ -68,6 +85,7 @@ def _load(content: bytes | str) -> Fields:
 
 
 def _request(found: Fields, folder: str) -> AnyRequest:
+    notify_from(found.pop("notify", None))  # of no pipeline; who runs the file asks jobs.notifying for it
     kind = found.pop("kind", None)
     if not isinstance(kind, str) or kind not in KINDS:
         said = "is missing" if kind is None else f"is {kind!r}{nearest(str(kind), KINDS)}"

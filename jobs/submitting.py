@@ -1,5 +1,6 @@
 """Submitting a job file to a cluster: what is sent, under which id, and what is told of it."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobs.errors import InputError, UsageError
+from jobs.notifying import Notify
 from jobs.output import write_json, write_lines, write_table
-from jobs.requests import AnyRequest
+from jobs.requests import AnyRequest, address_of
 
 if TYPE_CHECKING:
     from clusters.submission import JobServer, Submitted
@@ -56,14 +58,19 @@ def submission_id(request: AnyRequest, earlier: Sequence["Submitted"]) -> str:
     return f"{base}-{1 + max((int(one.id.rpartition('-')[2]) for one in same), default=0)}"
 
 
-def submit_job(server: "JobServer", request: AnyRequest, *, image: bool, follow: bool, quiet: bool) -> int:
-    """Submit a request, and follow its log unless told otherwise; return the exit status."""
-    if request.address is not None:
-        raise UsageError(f"address is {request.address}: leave it out of a job that is submitted to its cluster")
+def submit_job(
+    server: "JobServer", request: AnyRequest, notify: Notify | None = None, *, image: bool, follow: bool, quiet: bool
+) -> int:
+    """Submit a request, and follow its log unless told otherwise; return the exit status.
+
+    `notify` is told where the job runs: there its environment variables are looked up.
+    """
+    if (address := address_of(request)) is not None:
+        raise UsageError(f"address is {address}: leave it out of a job that is submitted to its cluster")
     job = submission_id(request, server.jobs())
     run = shlex.join(["run", JOB, "--run-id", job])
     entrypoint = f"regrow {run}" if image else f"{_PYTHON} -m jobs.cli {run}"
-    with _sent(request, with_code=not image) as folder:
+    with _sent(request, notify, with_code=not image) as folder:
         server.submit(job, entrypoint, folder, _environment(), regrow=run)
     if not quiet:
         sys.stderr.write(f"regrow: submitted as {job} to {server.address}\n")
@@ -119,15 +126,16 @@ def list_jobs(server: "JobServer", *, json: bool) -> None:
 
 
 @contextmanager
-def _sent(request: AnyRequest, *, with_code: bool) -> Iterator[Path]:
+def _sent(request: AnyRequest, notify: Notify | None, *, with_code: bool) -> Iterator[Path]:
     """Yield a folder of what is sent: the job with all its places in full, and regrow's own code."""
+    told = {"notify": msgspec.to_builtins(notify)} if notify else {}
     from jobs.runs.record import kind_of  # noqa: PLC0415  with pipelines
 
     with TemporaryDirectory(prefix="regrow-job-") as name:
         folder = Path(name)
         (folder / JOB).write_bytes(
             msgspec.json.format(
-                msgspec.json.encode({"kind": kind_of(request), **msgspec.to_builtins(request)}), indent=1
+                msgspec.json.encode({"kind": kind_of(request), **msgspec.to_builtins(request), **told}), indent=1
             )
         )
         for package in PACKAGES if with_code else ():
@@ -139,7 +147,9 @@ def _sent(request: AnyRequest, *, with_code: bool) -> Iterator[Path]:
 
 
 def _environment() -> dict[str, str]:
-    """Return what a job compares its own Ray and Python with where it runs."""
+    """Return what a job compares its own Ray and Python with where it runs, and how it is to log."""
+    from clusters.logs import LOG  # noqa: PLC0415
     from clusters.versions import CLIENT, versions_here  # noqa: PLC0415
 
-    return {CLIENT: versions_here().tag}
+    form = os.environ.get(LOG)
+    return {CLIENT: versions_here().tag, **({LOG: form} if form else {})}

@@ -5,9 +5,10 @@ from time import monotonic
 
 from msgspec import Struct, field
 
+from clusters.budget import Budget
 from ops.archive.plan import Plan
 from ops.archive.seals import Seal
-from pipelines.events import Event, Planned, Receipt, Sealed, Started
+from pipelines.events import Budgeted, Event, Planned, Receipt, Sealed, Started
 
 
 class Tally(Struct):
@@ -29,6 +30,8 @@ class Tally(Struct):
     pixels: int = 0
     source_bytes: int = 0
     thumbnail_bytes: int = 0
+    picture_bytes: int = 0
+    budget: Budget | None = None
     started_at: float = 0.0
     # Ray takes some seconds to start: speed is counted from the first receipt on, without what it brought.
     first_at: float = 0.0
@@ -47,6 +50,8 @@ class Tally(Struct):
                 self.num_images, self.num_done = num_images + num_done, num_done
                 self.started_at = monotonic()
                 self.num_receipts = 0  # speed and time left are of the plan at hand, too
+            case Budgeted(budget=budget):
+                self.budget = budget
             case Receipt():
                 self._add_receipt(event)
             case Sealed(seal=seal):
@@ -64,6 +69,7 @@ class Tally(Struct):
         self.pixels += receipt.pixels
         self.source_bytes += receipt.source_bytes
         self.thumbnail_bytes += receipt.thumbnail_bytes
+        self.picture_bytes += receipt.picture_bytes
         self.last_at = monotonic()
         if self.num_receipts == 1:
             self.first_at, self.first_images, self.first_pixels = self.last_at, self.num_done, self.pixels

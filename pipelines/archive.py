@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clusters.machine import this_machine
-from clusters.session import ray_session
+from clusters.session import ray_session, waiting_seconds
 from ops.archive import attempts
 from ops.archive.escrowed_weights import places_of
 from ops.archive.layout import ArchiveDocument, ArchiveError, Location, create, locate, read_document
@@ -29,7 +29,7 @@ from ops.stores import absolute, child_of, is_there
 from pipelines.deadline import longest_seconds
 from pipelines.documents import CodecHere, check_agrees, codec_here, complete, proposed, settled
 from pipelines.encode import ArchiveTask, EncodeChunk, Scoring, fetch_chunk
-from pipelines.events import UNTRAINED, Listener, Noted, Planned, Started, nobody
+from pipelines.events import UNTRAINED, Budgeted, Listener, Noted, Planned, Started, nobody
 from pipelines.idle_gpus import refuse_idle_gpus
 from pipelines.judgings import scoring_of
 from pipelines.outage import Outage
@@ -40,7 +40,7 @@ from pipelines.rows import read_receipt
 from pipelines.sealing import seal_plan
 from pipelines.streaming import Stages, stream
 
-# What Ray may take beyond the longest chunk before a run counts as stuck: a machine that is being added, a pull.
+# What Ray may take beyond the longest chunk before a run counts as stuck; machines that are to be added come on top.
 SPARE_SECONDS = 900.0
 SECONDS_BETWEEN_LOOKS = 60.0
 
@@ -195,13 +195,14 @@ def _encode(run: Run, plan: Plan, remaining: pa.Table) -> None:
     )
     run.here.let_go()
     num_bytes, judging = _most(remaining["num_bytes"]), run.scoring.judging if run.scoring else None
-    longest = longest_seconds(run.here.config, judging, num_bytes, PIXELS_PER_BYTE * num_bytes)
+    longest = longest_seconds(run.here.config, judging, num_bytes, PIXELS_PER_BYTE * num_bytes) + waiting_seconds()
     outage, look_at = Outage(plan.source), monotonic() + SECONDS_BETWEEN_LOOKS
     try:
         with (
             ray_session(run.address, accelerated=bool(run.scoring) or is_learned(run.here.config)) as budget,
             closing(stream(remaining, Stages(fetch_chunk, EncodeChunk, task), budget, longest + SPARE_SECONDS)) as rows,
         ):
+            listen(Budgeted(budget))
             for row in rows:
                 receipt = read_receipt(row)
                 listen(receipt)

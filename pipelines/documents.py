@@ -10,7 +10,7 @@ from ops.archive.layout import ArchiveDocument, ArchiveError, Escrow, Location, 
 from ops.codecs.base import Codec, CodecConfig, Runtime
 from ops.codecs.binding import bind, reach, refuse_untrained
 from ops.codecs.learned import LearnedConfig, MisfitWeights
-from ops.codecs.names import AnyCodec, codec_from
+from ops.codecs.names import DEFAULT_CODEC, AnyCodec, codec_from
 from ops.here import device_here, forget_device
 from ops.stack import regrow_version
 from ops.stores import is_there
@@ -78,12 +78,10 @@ def _meant(codec: LearnedConfig, digest: str, places: Sequence[str]) -> bool:
 def proposed(location: Location, request: ArchiveRequest) -> tuple[ArchiveDocument, CodecHere]:
     """Return the document of a new archive, before anything is written, and its codec, which runs here.
 
-    Raises ArchiveError or SourceError where the source has no images, the codec cannot run here, or the destination
-    holds something else.
+    Where the request names none it is DEFAULT_CODEC. Raises ArchiveError or SourceError where the source has no images,
+    the codec cannot run here, or the destination holds something else.
     """
-    codec = request.codec
-    if codec is None:
-        raise ArchiveError(f"{location.url} is new: say with which codec to make it, for example bicubic-x16")
+    codec = request.codec or bind(codec_from(DEFAULT_CODEC), request.weights)
     scan_source(request)
     refuse_strangers(location)
     here = CodecHere(codec, location, request.weights)

@@ -29,7 +29,8 @@ class Asked(NamedTuple):
 class Estimate(Struct, frozen=True, kw_only=True):
     """What a job will read and write, and the work that it is. Where sizes were not all read, `census` says so.
 
-    `what` is the codec, or how many candidates are judged; `device` is where images were tried.
+    `what` is the codec, or how many candidates are judged; `device` is where images were tried. `accelerated`: whether
+    a run of it takes GPUs where there are any.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
     device: str
     weights_bytes: int = 0
     census: Census | None = None
+    accelerated: bool = False
 
 
 class Job(NamedTuple):
@@ -58,7 +60,7 @@ class Job(NamedTuple):
 
 def composed(
     kind: str, what: str, job: Job, trial: Trial, asked: Asked, *, device: str, loading: float,
-    census: Census | None = None, here: CodecHere | None = None,
+    census: Census | None = None, here: CodecHere | None = None, accelerated: bool = False,
 ) -> Estimate:  # fmt: skip
     """Return an estimate. `loading` are the seconds that it took to load the codec, which every actor does once.
 
@@ -80,6 +82,7 @@ def composed(
         device=device,
         weights_bytes=here.weights.size_bytes if here is not None and here.weights is not None else 0,
         census=census,
+        accelerated=accelerated,
     )
 
 

@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ops.archive.known import KnownKeys
@@ -17,6 +18,7 @@ from ops.census import Sampled, rank, take_census
 from ops.codecs.base import Runtime
 from ops.codecs.bicubic import BicubicConfig
 from ops.codecs.binding import reach
+from ops.codecs.learned import is_learned
 from ops.images import Failure
 from ops.judging import Judge
 from ops.readers.base import Entry
@@ -30,17 +32,23 @@ from pipelines.judgings import proposed as proposed_evaluation
 from pipelines.planning import BATCH, scan_source
 from pipelines.reconstruct import GROUP_IMAGES, GROUP_PIXELS, LEARNED_PIXELS, style_of
 from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest
+from pipelines.selecting import drawn, rows_of, selection_of
 
 MOST_TRIED = 64
 
 
-def estimate(request: ArchiveRequest | ReconstructRequest | EvaluateRequest, asked: Asked) -> Estimate:
-    """Return what a request will take. Nothing is written. Raises as the request itself would, before any work."""
+def estimate(
+    request: ArchiveRequest | ReconstructRequest | EvaluateRequest, asked: Asked, since: int | None = None
+) -> Estimate:
+    """Return what a request will take. Nothing is written. Raises as the request itself would, before any work.
+
+    `since` is the seal that the last run of a reconstruction has seen, where it goes by that; -1 for none.
+    """
     match request:
         case ArchiveRequest():
             return _archiving(request, asked)
         case ReconstructRequest():
-            return _reconstructing(request, asked)
+            return _reconstructing(request, asked, since)
         case EvaluateRequest():
             return _evaluating(request, asked)
 
@@ -71,6 +79,7 @@ def _archiving(request: ArchiveRequest, asked: Asked) -> Estimate:
         loading=loading,
         census=census,
         here=here,
+        accelerated=is_learned(here.config) or request.score is not None,
     )
 
 
@@ -96,13 +105,14 @@ def _readable(sample: Sequence[Sampled]) -> list[Sampled]:
     return [one for one in sample if not isinstance(one.header, Failure)]
 
 
-def _reconstructing(request: ReconstructRequest, asked: Asked) -> Estimate:
+def _reconstructing(request: ReconstructRequest, asked: Asked, since: int | None) -> Estimate:
     archive = Archive.open(request.archive)
     here = codec_here(archive.document, archive.location, request.weights)
     begun = time.monotonic()
     regrower = Regrower(here.codec(), style_of(archive, request), Runtime(device=here.device))
     loading = time.monotonic() - begun
-    rows, num_images, pixels, num_bytes = _selected(archive, request)
+    tables = selection_of(archive, request, since).tables(archive)
+    rows, num_images, pixels, num_bytes = _selected(tables)
     if not num_images:
         raise ArchiveError(f"{archive.location.url} has no image with a thumbnail that meets the request")
     trial = try_regrowing(regrower, _kept(archive, rows), asked.seconds)
@@ -110,17 +120,23 @@ def _reconstructing(request: ReconstructRequest, asked: Asked) -> Estimate:
     units = max(math.ceil(num_images / GROUP_IMAGES), math.ceil(pixels / group))
     job = Job(num_images, pixels, num_bytes, units, "regrow")
     return composed(
-        "reconstruct", here.config.spelling(), job, trial, asked, device=here.device, loading=loading, here=here
+        "reconstruct",
+        here.config.spelling(),
+        job,
+        trial,
+        asked,
+        device=here.device,
+        loading=loading,
+        here=here,
+        accelerated=is_learned(here.config),
     )
 
 
-def _selected(
-    archive: Archive, request: ReconstructRequest | EvaluateRequest
-) -> tuple[list[CatalogRow], int, int, int]:
-    """Return some rows that a request selects, spread at random, and of all of them number, pixels and bytes."""
+def _selected(tables: Iterable[pa.Table]) -> tuple[list[CatalogRow], int, int, int]:
+    """Return some rows of a selection, spread at random, and of all of them number, pixels and bytes."""
     chosen: list[tuple[int, CatalogRow]] = []
     num_images = pixels = num_bytes = 0
-    for table in archive.select(keys=request.keys, match=request.match, where=request.where):
+    for table in tables:
         good = table.filter(pc.equal(table["status"], OK))
         num_images += good.num_rows
         sides = [good[side].cast("int64") for side in ("width", "height")]
@@ -151,7 +167,8 @@ def _evaluating(request: EvaluateRequest, asked: Asked) -> Estimate:
         census, sample = take_census((one for one in references if one is not None), asked.headers)
         entries, total = [one.entry for one in _readable(sample)], (census.num_images, census.pixels, census.num_bytes)
     else:
-        rows, *total = _selected(archive, request)
+        request = drawn(request, archive)
+        rows, *total = _selected(rows_of(archive, request)())
         kept = {row.key: row for row in _kept(archive, rows)}
         named = {pair.key: pair.reference for pair in pairs_to_judge(request, archive)[0] if pair.key in kept}
         entries = [named.get(key) or _reference(row) for key, row in kept.items()]
@@ -160,7 +177,9 @@ def _evaluating(request: EvaluateRequest, asked: Asked) -> Estimate:
     num_images, pixels, num_bytes = total
     job = Job(num_images, pixels, num_bytes, math.ceil(num_images / WORK_IMAGES), "judge")
     what = f"{len(judging.candidates)} candidates, {len(judging.protocol.metrics)} metrics"
-    return composed("evaluate", what, job, trial, asked, device=device, loading=loading, census=census)
+    return composed(
+        "evaluate", what, job, trial, asked, device=device, loading=loading, census=census, accelerated=True
+    )
 
 
 def _reference(row: ImageRow) -> Entry:

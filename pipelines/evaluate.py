@@ -2,17 +2,17 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
 from clusters.machine import this_machine
-from clusters.session import ray_session
+from clusters.session import ray_session, waiting_seconds
 from ops.archive import attempts
 from ops.archive.escrowed_weights import places_of
 from ops.archive.layout import ArchiveError, Location, locate, read_document
@@ -36,13 +36,14 @@ from ops.sources.report import ScanReport
 from ops.sources.scanning import scan
 from ops.stores import absolute, join, open_store
 from pipelines.deadline import judging_seconds
-from pipelines.events import Listener, Started, nobody
+from pipelines.events import Budgeted, Listener, Started, nobody
 from pipelines.idle_gpus import refuse_idle_gpus
 from pipelines.judge import JudgeTask, JudgeWork, fetch_work
 from pipelines.judgings import evaluation_url, patches_of, places_for, proposed, scoring_of, shares_of
 from pipelines.outage import Outage
 from pipelines.requests import ArchiveRequest, EvaluateRequest, RetryRequest
 from pipelines.rows import read_receipt
+from pipelines.selecting import drawn, rows_of
 from pipelines.streaming import Stages, stream
 
 # The unit of resuming. Pixels count once for the reference and once for each candidate: a quarter of an hour of work on
@@ -76,9 +77,10 @@ def evaluate(request: EvaluateRequest, listen: Listener = nobody) -> Evaluated:
         document = create_evaluation(url, document)
     else:
         # Before anything is written: a source that is not there leaves no folder behind.
-        pairs, notes = pairs_to_judge(request, archive)
+        chosen = drawn(request, archive)
+        pairs, notes = pairs_to_judge(chosen, archive)
         document = create_evaluation(url, document)
-        plan = _write_plan(url, document, pairs, notes, archive)
+        plan = _write_plan(url, document, pairs, notes, rows_of(archive, chosen) if archive else None)
     if request.again:
         forget_failures(url)
     index = read_index(url, plan)
@@ -106,16 +108,17 @@ def archive_to_judge(request: EvaluateRequest) -> Archive | None:
 
 
 def _write_plan(
-    url: str, document: EvaluationDocument, pairs: Iterable[Pair], notes: Iterable[str], archive: Archive | None
-) -> EvaluationPlan:
+    url: str, document: EvaluationDocument, pairs: Iterable[Pair], notes: Iterable[str],
+    rows: Callable[[], Iterator[pa.Table]] | None,
+) -> EvaluationPlan:  # fmt: skip
+    """Write the plan of pairs; `rows` yields the catalog's rows of them, where they are of an archive."""
     judging = document.judging
 
     def shares(num_images: int) -> dict[str, float]:
-        if archive is None:
+        if rows is None:
             # Sizes are not known: each image that counts has one patch or more.
             return shares_of(judging.protocol, lambda _: num_images)
-        selection = document.selection
-        tables = [table.filter(pc.equal(table["status"], OK)) for table in archive.select(**selection)]
+        tables = [table.filter(pc.equal(table["status"], OK)) for table in rows()]
         return shares_of(judging.protocol, lambda side: sum(patches_of(table, side) for table in tables))
 
     most_pixels = WORK_PIXELS // (1 + len(judging.candidates))
@@ -160,13 +163,15 @@ def _judge(task: JudgeTask, remaining: pa.Table, request: EvaluateRequest, liste
     refuse_idle_gpus(map(codec_from, task.judging.codecs), request.address, this_machine().gpus)
     stages = Stages(fetch_work, JudgeWork, task)
     largest = PIXELS_PER_BYTE * (pc.max(remaining["num_bytes"]).as_py() or 0)
-    longest = 2 * judging_seconds(task.judging, WORK_IMAGES, max(largest, WORK_PIXELS)) + SPARE_SECONDS
+    longest = 2 * judging_seconds(task.judging, WORK_IMAGES, max(largest, WORK_PIXELS))
+    longest += SPARE_SECONDS + waiting_seconds()
     outage = Outage(request.references or request.target, "add --again then, for these")
     try:
         with (
             ray_session(request.address) as budget,
             closing(stream(remaining, stages, budget, longest)) as rows,
         ):
+            listen(Budgeted(budget))
             for row in rows:
                 receipt = read_receipt(row)
                 listen(receipt)
@@ -191,7 +196,8 @@ def pairs_to_judge(request: EvaluateRequest, archive: Archive | None) -> tuple[I
         references = _References(request.references, archive) if request.references else None
         pairs = _pairs(archive, request, references)
     else:
-        given = {"keys": request.keys, "match": request.match, "where": request.where, "references": request.references}
+        names = ("keys", "match", "where", "sample", "references")
+        given = {name: getattr(request, name) for name in names}
         if wrong := [name for name, value in given.items() if value is not None]:
             raise ArchiveError(f"{request.target} is no archive: {', '.join(wrong)} select of one; leave that out")
         pairs = (Pair(key=entry.key, reference=entry) for entry in scan(request.target, report=report))
@@ -230,7 +236,6 @@ def _stem(key: str) -> str:
 
 def _pairs(archive: Archive, request: EvaluateRequest, references: _References | None) -> Iterator[Pair]:
     """Yield pairs in the order in which thumbnails lie in packs, so that one range brings many of them."""
-    selection: dict[str, Any] = {"keys": request.keys, "match": request.match, "where": request.where}
-    for table in archive.select(**selection):
+    for table in rows_of(archive, request)():
         for row in catalog_rows(table.sort_by([("pack", "ascending"), ("row", "ascending")])):
             yield Pair(key=row.key, row=row, reference=references.of(row.key) if references else None)

@@ -1,9 +1,11 @@
 """What a pipeline tells its driver while it runs."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from msgspec import Struct
 
+from clusters.budget import Budget
 from ops.archive.plan import Plan
 from ops.archive.seals import Seal
 
@@ -41,8 +43,17 @@ class Preflighting(Struct, frozen=True, kw_only=True):
     device: str
 
 
+class Budgeted(Struct, frozen=True):
+    """Ray is there: what the stages take of this machine or cluster."""
+
+    budget: Budget
+
+
 class Receipt(Struct, frozen=True, kw_only=True):
-    """One chunk is done. `seconds` are those of the actor alone."""
+    """One chunk is done. `seconds` are those of the actor alone.
+
+    `failures` are codes, one for each image that failed; `messages` what is to be told of them, where no row keeps it.
+    """
 
     name: str
     num_images: int
@@ -52,7 +63,15 @@ class Receipt(Struct, frozen=True, kw_only=True):
     thumbnail_bytes: int
     seconds: float
     num_skipped: int = 0
+    picture_bytes: int = 0
     failures: list[str] = []
+    messages: list[str] = []
+
+
+def failed_words(receipt: Receipt) -> str:
+    """Return such as `3 failed (corrupt 2, empty 1)`."""
+    codes = Counter(receipt.failures).most_common()
+    return f"{len(receipt.failures):,} failed ({', '.join(f'{code} {number:,}' for code, number in codes)})"
 
 
 class Sealing(Struct, frozen=True):
@@ -65,7 +84,7 @@ class Sealed(Struct, frozen=True):
     seal: Seal
 
 
-Event = Planned | Started | Noted | Preflighting | Receipt | Sealing | Sealed
+Event = Planned | Started | Noted | Preflighting | Budgeted | Receipt | Sealing | Sealed
 Listener = Callable[[Event], None]
 
 

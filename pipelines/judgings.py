@@ -1,6 +1,7 @@
 """What an evaluation asks for, worked out before any work: codecs, metrics that can be taken here, candidates."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -35,7 +36,7 @@ def proposed(request: EvaluateRequest, archive: Archive | None) -> EvaluationDoc
         target=archive.location.url if archive else absolute(request.target),
         references=absolute(request.references) if request.references else "",
         seal=archive.version if archive else "",
-        selection={name: value for name in ("keys", "match", "where") if (value := getattr(request, name)) is not None},
+        selection=_selection(request),
         data_set=request.data_set,
         judging=judging,
         protocol_digest=request.protocol.digest(),
@@ -45,6 +46,12 @@ def proposed(request: EvaluateRequest, archive: Archive | None) -> EvaluationDoc
         machine=cpu(),
         stack=stack(),
     )
+
+
+def _selection(request: EvaluateRequest) -> dict[str, Any]:
+    """Return what is said of which images are judged; a sample is another one with another seed."""
+    names = ("keys", "match", "where", *(("sample", "seed") if request.sample is not None else ()))
+    return {name: value for name in names if (value := getattr(request, name)) is not None}
 
 
 def scoring_of(request: ScoreRequest, document: ArchiveDocument, location: Location) -> Scoring:
@@ -158,8 +165,13 @@ def patches_of(table: pa.Table, patch: int) -> int:
 
 
 def evaluation_url(request: EvaluateRequest, document: EvaluationDocument, archive: Archive | None) -> str:
-    """Return where an evaluation lies: where the user said, else in its archive, or below ./evaluations."""
-    if request.destination:
+    """Return where an evaluation lies: where the user said, else in its archive, or below ./evaluations.
+
+    Of samples, a destination holds a folder each.
+    """
+    if request.destination and request.sample is None:
         return absolute(request.destination)
     name = f"{document.judging.protocol.name}-{document.digest()[:8]}"
+    if request.destination:
+        return join(absolute(request.destination), name)
     return join(archive.location.url if archive else absolute("."), "evaluations", name)

@@ -15,6 +15,7 @@ COUNTERS = {
     "regrow_pixels_total": "Pixels of images that are done.",
     "regrow_read_bytes_total": "Bytes of originals, or of thumbnails that were regrown.",
     "regrow_thumbnail_bytes_total": "Bytes of thumbnails that were kept.",
+    "regrow_picture_bytes_total": "Bytes of pictures that were regrown and put.",
 }
 SECONDS = "regrow_stage_seconds"
 BUCKETS = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
@@ -45,11 +46,12 @@ def count(job: str, row: Row) -> None:
     outcomes = {"good": receipt.num_good, "failed": len(receipt.failures), "skipped": receipt.num_skipped}
     for outcome, number in outcomes.items():
         _add("regrow_images_total", number, job=job, outcome=outcome)
-    for code in receipt.failures:  # of regrowing they are messages, which would be a series each
-        _add("regrow_failures_total", 1, job=job, code="failed" if job == "reconstruct" else code)
+    for code in receipt.failures:
+        _add("regrow_failures_total", 1, job=job, code=code)
     _add("regrow_pixels_total", receipt.pixels, job=job)
     _add("regrow_read_bytes_total", receipt.source_bytes or receipt.thumbnail_bytes, job=job)
     _add("regrow_thumbnail_bytes_total", receipt.thumbnail_bytes if job == "archive" else 0, job=job)
+    _add("regrow_picture_bytes_total", receipt.picture_bytes, job=job)
 
 
 def _add(name: str, number: float, **tags: str) -> None:

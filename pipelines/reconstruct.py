@@ -9,12 +9,13 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from clusters.machine import this_machine
-from clusters.session import ray_session
+from clusters.session import ray_session, waiting_seconds
 from ops.archive.escrow import codec_of
 from ops.archive.escrowed_weights import archived_weights, places_of
 from ops.archive.layout import ArchiveError, Location, read_document
 from ops.archive.reading import Archive, CatalogRow, catalog_rows
 from ops.archive.rows import OK
+from ops.archive.seal_names import SealName, name_of_seal
 from ops.codecs.binding import check_runs
 from ops.codecs.learned import is_learned
 from ops.codecs.names import AnyCodec
@@ -24,11 +25,12 @@ from ops.sources.folders import is_local
 from ops.stores import absolute, child_of, join
 from ops.stores.local import path_of
 from pipelines.deadline import codec_seconds
-from pipelines.events import UNTRAINED, Listener, Noted, Receipt, Started, nobody
+from pipelines.events import UNTRAINED, Budgeted, Listener, Noted, Receipt, Started, nobody
 from pipelines.idle_gpus import refuse_idle_gpus
-from pipelines.regrow import Output, RegrowImages, RegrowTask, fetch_outputs
+from pipelines.regrow import Missed, Output, RegrowImages, RegrowTask, fetch_outputs
 from pipelines.requests import ReconstructRequest
 from pipelines.rows import read_receipt
+from pipelines.selecting import Asked, Selection, selection_of
 from pipelines.streaming import Stages, stream
 
 GROUP_IMAGES = 64
@@ -40,22 +42,33 @@ NO_PROGRESS_SECONDS = 3600.0
 
 
 class Reconstructed(Struct, kw_only=True):
-    """What came of a run: images regrown, there already, without a thumbnail, and what failed with its message."""
+    """What came of a run: images regrown, there already, without a thumbnail, and what failed with its message.
 
+    `seal` is the one that was read. Of keys that were `asked` for in lists, `num_unmet` are in the archive, and do not
+    meet the other conditions. `num_selected` images were to be regrown, or lay there.
+    """
+
+    seal: SealName
+    asked: Asked | None = None
+    num_selected: int = 0
     num_regrown: int = 0
     num_there: int = 0
     num_failed_before: int = 0
+    num_unmet: int = 0
     failures: list[str] = []
 
     def add(self, receipt: Receipt) -> None:
         """Add one receipt."""
         self.num_regrown += receipt.num_good
         self.num_there += receipt.num_skipped
-        self.failures += receipt.failures
+        self.failures += receipt.messages
 
 
-def reconstruct(request: ReconstructRequest, listen: Listener = nobody) -> Reconstructed:
-    """Regrow the images that a request selects into files. Raises ArchiveError before any work if it cannot be met."""
+def reconstruct(request: ReconstructRequest, listen: Listener = nobody, since: int | None = None) -> Reconstructed:
+    """Regrow the images that a request selects into files. Raises ArchiveError before any work if it cannot be met.
+
+    `since` is the seal that this job's last run has seen, where the request goes by that; -1 for none.
+    """
     archive = Archive.open(request.archive)
     destination = absolute(request.destination)
     _check_destination(archive, destination)
@@ -73,7 +86,7 @@ def reconstruct(request: ReconstructRequest, listen: Listener = nobody) -> Recon
         style=style_of(archive, request),
         weights=places,
     )
-    return _run(archive, task, request, listen)
+    return _run(archive, task, request, selection_of(archive, request, since), listen)
 
 
 def style_of(archive: Archive, request: ReconstructRequest) -> PictureStyle:
@@ -100,36 +113,65 @@ def _check_destination(archive: Archive, destination: str) -> None:
             raise ArchiveError(f"{destination} lies in {source}, which this archive was made of: name another folder")
 
 
-def _run(archive: Archive, task: RegrowTask, request: ReconstructRequest, listen: Listener) -> Reconstructed:
-    result, sources = Reconstructed(), archive.sources()
-    selection = {"keys": request.keys, "match": request.match, "where": request.where}
-    num_images = 0
-
-    def keys() -> Iterator[str]:
-        nonlocal num_images
-        for table in archive.select(**selection):
-            good = _good(table)
-            num_images += good.num_rows
-            result.num_failed_before += table.num_rows - good.num_rows
-            yield from good["key"].to_pylist()
-
-    group_pixels = LEARNED_PIXELS if task.codec.seconds_per_megapixel.up else GROUP_PIXELS
-    names = OutputNames(keys(), request.format)
-    if not num_images:
+def _run(
+    archive: Archive, task: RegrowTask, request: ReconstructRequest, selection: Selection, listen: Listener
+) -> Reconstructed:
+    seal = name_of_seal(archive.location, archive.seal.number)
+    result = Reconstructed(seal=seal, asked=selection.asked)
+    names = OutputNames(_counted(archive, selection, result), request.format)
+    if not result.num_selected and not selection.may_be_empty:
         raise ArchiveError(f"{archive.location.url} has no image with a thumbnail that meets the request")
-    refuse_idle_gpus([task.codec], request.address, this_machine().gpus)
-    listen(Started(num_images=num_images, num_bytes=0, num_done=0))
+    if result.num_selected:
+        refuse_idle_gpus([task.codec], request.address, this_machine().gpus)
+
+    def heard(receipt: Receipt) -> None:
+        result.add(receipt)
+        listen(receipt)
+
+    listen(Started(num_images=result.num_selected + len(selection.refused), num_bytes=0, num_done=0))
+    if selection.refused:
+        heard(_refusal(selection.refused))
+    if not result.num_selected:
+        return result
     with ray_session(request.address, accelerated=is_learned(task.codec)) as budget:
-        for table in archive.select(**selection):
-            work = _work(_good(table), names, task.destination, sources, group_pixels)
-            if not work.num_rows:
-                continue
-            longest = _longest(task.codec, max(_largest(table), group_pixels))
+        listen(Budgeted(budget))
+        for work, longest in _works(archive, task, selection, names):
             for row in stream(work, Stages(fetch_outputs, RegrowImages, task), budget, longest):
-                receipt = read_receipt(row)
-                result.add(receipt)
-                listen(receipt)
+                heard(read_receipt(row))
     return result
+
+
+def _refusal(refused: Sequence[Missed]) -> Receipt:
+    """Return the receipt of what was asked for and cannot be had."""
+    return Receipt(
+        name="", num_images=len(refused), num_good=0, pixels=0, source_bytes=0, thumbnail_bytes=0, seconds=0.0,
+        failures=[one.code for one in refused], messages=[one.message for one in refused],
+    )  # fmt: skip
+
+
+def _counted(archive: Archive, selection: Selection, result: Reconstructed) -> Iterator[str]:
+    """Yield the keys that are to be regrown, and count them."""
+    num_rows = 0
+    for table in selection.tables(archive):
+        good = _good(table)
+        num_rows += table.num_rows
+        result.num_selected += good.num_rows
+        result.num_failed_before += table.num_rows - good.num_rows
+        yield from good["key"].to_pylist()
+    if selection.asked is not None:
+        result.num_unmet = len(selection.keys or ()) - num_rows
+
+
+def _works(
+    archive: Archive, task: RegrowTask, selection: Selection, names: OutputNames
+) -> Iterator[tuple[pa.Table, float]]:
+    """Yield rows of work, and after how many seconds without a row of theirs a run counts as stuck."""
+    sources = archive.sources()
+    group_pixels = LEARNED_PIXELS if task.codec.seconds_per_megapixel.up else GROUP_PIXELS
+    for table in selection.tables(archive):
+        work = _work(_good(table), names, task.destination, sources, group_pixels)
+        if work.num_rows:
+            yield work, _longest(task.codec, max(_largest(table), group_pixels))
 
 
 def _good(table: pa.Table) -> pa.Table:
@@ -138,7 +180,7 @@ def _good(table: pa.Table) -> pa.Table:
 
 def _longest(codec: AnyCodec, pixels: int) -> float:
     """Return after how many seconds without a row of at most so many pixels a run counts as stuck."""
-    return NO_PROGRESS_SECONDS + 2 * codec_seconds(codec, GROUP_IMAGES, pixels, "cpu", up=True)
+    return NO_PROGRESS_SECONDS + waiting_seconds() + 2 * codec_seconds(codec, GROUP_IMAGES, pixels, "cpu", up=True)
 
 
 def _largest(table: pa.Table) -> int:
@@ -156,7 +198,8 @@ def _work(table: pa.Table, names: OutputNames, destination: str, sources: list[s
                 raise ArchiveError(
                     f"{join(destination, name)} would lie among the originals in {source}: name another folder"
                 )
-    return pa.table({"outputs": pa.array([msgspec.msgpack.encode(group) for group in groups], pa.binary())})
+    packed = pa.array([msgspec.msgpack.encode(group) for group in groups], pa.binary())
+    return pa.table({"name": pa.array([group[0].name for group in groups], pa.string()), "outputs": packed})
 
 
 def _groups(rows: Sequence[CatalogRow], group_pixels: int) -> Iterator[list[CatalogRow]]:

@@ -2,7 +2,6 @@
 
 import errno
 import time
-from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +21,17 @@ from pipelines.rows import Row, receipt_row
 
 # A name that is too long, a file where a folder is needed, a folder where the picture should be.
 _OF_ONE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+
+
+# The code of a picture whose place cannot have it: something else lies there, or nothing can be called so.
+NOT_PUT = "not_put"
+
+
+class Missed(Struct, frozen=True):
+    """An image without a picture: a code, and a message that begins with its key."""
+
+    code: str
+    message: str
 
 
 class Output(Struct, frozen=True):
@@ -48,29 +58,29 @@ class Fetched(Struct, frozen=True):
     rows: list[ImageRow]
     names: list[str]
     num_there: int
-    failures: list[str]
+    missed: list[Missed]
 
 
 def fetch_outputs(row: Row, task: RegrowTask) -> Row:
     """Read the archive's rows of those outputs that are not at the destination yet."""
     outputs = msgspec.msgpack.decode(row["outputs"], type=list[Output])
-    wanted, failures = [], []
+    wanted, missed = [], []
     for output in outputs:
         try:
             if not _lies_there(task, output.name, output.row.key, output.row.sha256):
                 wanted.append(output)
         except OSError as error:
-            failures.append(_of_one(error, output.row.key))
-    num_there = len(outputs) - len(wanted) - len(failures)
+            missed.append(_of_one(error, output.row.key))
+    num_there = len(outputs) - len(wanted) - len(missed)
     found = read_image_rows(task.location, [output.row for output in wanted], task.version)
     rows, names = [], []
     for output, one in zip(wanted, found, strict=True):
         if isinstance(one, Failure):
-            failures.append(f"{output.row.key}: {one.message}")
+            missed.append(_failed(output.row.key, one))
         else:
             rows.append(one)
             names.append(output.name)
-    return {"fetched": msgspec.msgpack.encode(Fetched(rows, names, num_there, failures))}
+    return {"name": row["name"], "fetched": msgspec.msgpack.encode(Fetched(rows, names, num_there, missed))}
 
 
 class RegrowImages:
@@ -84,33 +94,40 @@ class RegrowImages:
     def __call__(self, row: Row) -> Row:
         started = time.monotonic()
         fetched = msgspec.msgpack.decode(row["fetched"], type=Fetched)
-        failures = [*fetched.failures, *self._put(fetched)]
-        num_images = len(fetched.rows) + len(fetched.failures) + fetched.num_there
+        put, picture_bytes = self._put(fetched)
+        missed = [*fetched.missed, *put]
+        num_images = len(fetched.rows) + len(fetched.missed) + fetched.num_there
         receipt = Receipt(
-            name=fetched.names[0] if fetched.names else "",
+            name=row["name"],
             num_images=num_images,
-            num_good=num_images - fetched.num_there - len(failures),
+            num_good=num_images - fetched.num_there - len(missed),
             num_skipped=fetched.num_there,
             pixels=sum((one.width or 0) * (one.height or 0) for one in fetched.rows),
             source_bytes=sum(one.source_bytes for one in fetched.rows),
             thumbnail_bytes=sum(len(one.thumbnail or b"") for one in fetched.rows),
+            picture_bytes=picture_bytes,
             seconds=time.monotonic() - started,
-            failures=failures,
+            failures=[one.code for one in missed],
+            messages=[one.message for one in missed],
         )
         return receipt_row(receipt)
 
-    def _put(self, fetched: Fetched) -> Iterator[str]:
-        store = open_store(self._task.destination)
+    def _put(self, fetched: Fetched) -> tuple[list[Missed], int]:
+        """Put the pictures; return those that could not be made or put, and the bytes of the others."""
+        store, missed, num_bytes = open_store(self._task.destination), list[Missed](), 0
         pictures = self._regrower.pictures(fetched.rows)
         for one, name, picture in zip(fetched.rows, fetched.names, pictures, strict=True):
             if isinstance(picture, Failure):
-                yield f"{one.key}: {picture.message}"
+                missed.append(_failed(one.key, picture))
                 continue
             try:
-                if not store.put_new(join(self._task.destination, name), picture):  # another run was faster
+                if store.put_new(join(self._task.destination, name), picture):
+                    num_bytes += len(picture)
+                else:  # another run was faster
                     _lies_there(self._task, name, one.key, one.thumbnail_sha256)
             except OSError as error:
-                yield _of_one(error, one.key)
+                missed.append(_of_one(error, one.key))
+        return missed, num_bytes
 
 
 def _lies_there(task: RegrowTask, name: str, key: str, thumbnail: str | None) -> bool:
@@ -118,8 +135,12 @@ def _lies_there(task: RegrowTask, name: str, key: str, thumbnail: str | None) ->
     return lies_there(open_store(task.destination), join(task.destination, name), origin)
 
 
-def _of_one(error: OSError, key: str) -> str:
+def _failed(key: str, failure: Failure) -> Missed:
+    return Missed(str(failure.code), f"{key}: {failure.message}")
+
+
+def _of_one(error: OSError, key: str) -> Missed:
     """Return what is wrong with one picture's place; raises the error again where it is the whole destination's."""
     if error.errno not in _OF_ONE and not isinstance(error, FileExistsError):
         raise error
-    return f"{key}: {error.strerror or error}"
+    return Missed(NOT_PUT, f"{key}: {error.strerror or error}")

@@ -18,6 +18,7 @@ from ops.pictures import Suffix
 from ops.stores.routing import check_path
 
 Changed = Literal["refuse", "skip", "new"]
+NewSince = Literal["last_run"]
 WITH_QUALITY = ("jpg", "webp")
 
 
@@ -38,7 +39,8 @@ class ScoreRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class ArchiveRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Archive a source: make the archive, finish what was begun, or add what is new at the source.
 
-    `codec` and `reading` may be left out where the archive exists already. `changed` says what happens to a key whose
+    `codec` and `reading` may be left out: those of the archive that is there, or for a new one DEFAULT_CODEC and the
+    defaults of Reading. `changed` says what happens to a key whose
     source image is another one by now: refuse the run, skip the key, or archive it anew.
 
     `weights` are files, folders or URLs in which a learned codec finds its weights. `escrow` says, once, whether large
@@ -95,13 +97,18 @@ class SealRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class ReconstructRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Regrow images into files below a destination: all, or those for which every condition given holds.
 
-    `quality` (1 to 100, 90 without) is for JPEG and WebP. `metadata` puts camera facts, time and place
-    of the original back into EXIF. `weights` are where a learned codec finds its weights, besides the archive itself.
+    `keys_from` is a file of keys, one a line, or a folder or prefix of such files; those keys are added to `keys`, and
+    one that the archive does not have fails alone. `new_since: last_run` selects what was archived since this job's
+    last run that was done. `quality` (1 to 100, 90 without) is for JPEG and WebP. `metadata` puts camera facts, time
+    and place of the original back into EXIF. `weights` are where a learned codec finds its weights, besides the archive
+    itself.
     """
 
     archive: str
     destination: str
     keys: list[str] | None = None
+    keys_from: str | None = None
+    new_since: NewSince | None = None
     match: str | None = None
     where: str | None = None
     format: Suffix = "png"
@@ -111,8 +118,11 @@ class ReconstructRequest(Struct, frozen=True, kw_only=True, forbid_unknown_field
     address: str | None = None
 
     def __post_init__(self) -> None:
-        _check_places(self.address, archive=self.archive, destination=self.destination)
+        lists = {} if self.keys_from is None else {"keys_from": self.keys_from}
+        _check_places(self.address, archive=self.archive, destination=self.destination, **lists)
         _check_weights(self.weights)
+        if self.new_since is not None:
+            _check_new_since(self)
         check_choice("format", self.format, get_args(Suffix))
         check_quality(self.quality, self.format)
 
@@ -123,7 +133,8 @@ class EvaluateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `references` are where else than at its sources an archive's originals lie. `baselines` are formats that get the
     same bytes as each thumbnail; `rates` are bits per pixel for curves. `destination` is the evaluation's folder,
     without one inside the archive or below ./evaluations. `keys`, `match` and `where` select of an archive. `again`
-    judges once more what could not be judged before. `weights` are where learned codecs find theirs, besides an archive
+    judges once more what could not be judged before. `sample` has only so many of these images judged, or such a share
+    of them (below 1), drawn anew for each `seed`. `weights` are where learned codecs find theirs, besides an archive
     itself; untrained ones are refused unless `allow_untrained`.
     """
 
@@ -137,6 +148,8 @@ class EvaluateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     keys: list[str] | None = None
     match: str | None = None
     where: str | None = None
+    sample: int | float | None = None
+    seed: str = ""
     reading: Reading | None = None
     data_set: str = ""
     again: bool = False
@@ -152,6 +165,43 @@ class EvaluateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         _check_weights(self.weights)
         _check_once("codecs", labels_of(self.codecs))
         _check_formats(self.baselines, self.rates)
+        _check_sample(self.sample, self.seed)
+
+
+class VerifyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Read what an archive has sealed and compare it with the checksums of its seals.
+
+    `share` (above 0, up to 1) has only so much of the packs read in one run, and the next ones in the next.
+    """
+
+    archive: str
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_places(None, archive=self.archive)
+        if self.share is not None and not 0 < self.share <= 1:
+            raise SettingError(f"share {self.share:g}: write a number above 0, up to 1, such as 0.05; or leave it out")
+
+
+def _check_new_since(request: ReconstructRequest) -> None:
+    if request.new_since not in get_args(NewSince):
+        raise SettingError(f"new_since {request.new_since!r}: write last_run, or leave it out")
+    for name in ("keys", "keys_from"):
+        if getattr(request, name) is not None:
+            raise SettingError(
+                f"new_since selects what is new, {name} what is named, old or new: leave one out, or write two jobs"
+            )
+
+
+def _check_sample(sample: float | None, seed: str) -> None:
+    if sample is None:
+        if seed:
+            raise SettingError(
+                f"seed {seed!r} draws a sample, and none is asked for: write sample, too, or leave it out"
+            )
+        return
+    if not (sample >= 1 if isinstance(sample, int) else 0 < sample < 1):
+        raise SettingError(f"sample {sample}: write how many images, such as 200, or which share, such as 0.01")
 
 
 def _check_formats(baselines: Sequence[str], rates: Sequence[float]) -> None:

@@ -38,9 +38,18 @@ def _of_bytes(values: list[bytes]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), held)
 
 
+def name_of(row: Row) -> str:
+    """Return what a row of work is called, in a plan or between stages: its chunk's id, its work's, its first output.
+
+    Nothing for rows of other shapes.
+    """
+    return next((str(row[name]) for name in ("name", "chunk_id", "work", "id") if name in row), "")
+
+
 def fetched_row(chunk: Chunk, fetched: Sequence[bytes | Failure]) -> Row:
     """Return the row that a fetch hands to an actor: encoded bytes stay columns of their own, copied once."""
     return {
+        "name": chunk.id,
         "chunk": msgspec.msgpack.encode(chunk),
         "encoded": [b"" if isinstance(content, Failure) else content for content in fetched],
         "failures": msgspec.msgpack.encode([one if isinstance(one, Failure) else None for one in fetched]),

@@ -12,12 +12,16 @@ import pyarrow as pa
 from msgspec.structs import replace
 
 from clusters.budget import Budget
+from clusters.logs import Logged, in_worker, logged_here
 from ops.archive.layout import ArchiveError
 from ops.codecs.base import Runtime
 from ops.here import usable_device
+from pipelines.events import failed_words
+from pipelines.feeding import fed
 from pipelines.metrics import count, job_of, timed
-from pipelines.rows import Row, row_of, table_of
+from pipelines.rows import Row, name_of, read_receipt, row_of, table_of
 
+_LOG = logging.getLogger(__name__)
 # While one chunk's last images are worked on and its part is put, the next one's first keep the threads busy.
 CALLS_AT_ONCE = 2
 # Enough to have the next chunk at hand when one is done; each waiting chunk costs up to 64 MiB.
@@ -50,20 +54,20 @@ def stream(work: pa.Table, stages: Stages, budget: Budget, no_progress_seconds: 
         f"an actor needs {budget.actor_cpus:g} processors, {budget.actor_gpus:g} GPUs and "
         f"{budget.actor_memory >> 20} MiB"
     )
+    fetches = min(budget.num_fetches, work.num_rows)
     with told(no_progress_seconds, needs):
         dataset = (
-            ray.data.from_arrow(work)
-            .repartition(target_num_rows_per_block=1)
+            fed(work, fetches)
             .map_batches(
-                partial(_fetch, stages=stages),
+                partial(_fetch, stages=stages, logged=logged_here()),
                 batch_size=1,
                 batch_format="pyarrow",
-                compute=ray.data.TaskPoolStrategy(size=min(budget.num_fetches, work.num_rows)),
+                compute=ray.data.TaskPoolStrategy(size=fetches),
                 num_cpus=budget.fetch_cpus,
             )
             .map_batches(
                 _Actor,
-                fn_constructor_args=(stages, runtime),
+                fn_constructor_args=(stages, runtime, logged_here()),
                 batch_size=1,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(
@@ -104,24 +108,40 @@ def told(no_progress_seconds: float, needs: str) -> Iterator[None]:
             raise _explained(error) from error
 
 
-def _fetch(table: pa.Table, stages: Stages) -> pa.Table:
-    with timed(job_of(stages.actor), "fetch"):
-        return table_of(stages.fetch(row_of(table), stages.task))
+def _fetch(table: pa.Table, stages: Stages, logged: Logged) -> pa.Table:
+    row = row_of(table)
+    with in_worker(logged, name_of(row)), timed(job_of(stages.actor), "fetch"):
+        return table_of(stages.fetch(row, stages.task))
 
 
 class _Actor:
     """The second stage, on tables of one row."""
 
-    def __init__(self, stages: Stages, runtime: Runtime) -> None:
-        # Only the worker knows what its torch can use: the driver counted files of devices, or asked Ray.
-        self._job = job_of(stages.actor)
-        self._work = stages.actor(stages.task, replace(runtime, device=usable_device(runtime.device)))
+    def __init__(self, stages: Stages, runtime: Runtime, logged: Logged | None = None) -> None:
+        self._job, self._logged = job_of(stages.actor), logged
+        with in_worker(logged):
+            # Only the worker knows what its torch can use: the driver counted files of devices, or asked Ray.
+            self._work = stages.actor(stages.task, replace(runtime, device=usable_device(runtime.device)))
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        with timed(self._job, "work"):
-            done = self._work(row_of(table))
-        count(self._job, done)
+        row = row_of(table)
+        with in_worker(self._logged, name_of(row)):
+            # The last line of a worker that was killed names the chunk that it had in hand.
+            _LOG.info("%s begins", self._job)
+            with timed(self._job, "work"):
+                done = self._work(row)
+            count(self._job, done)
+            _log_done(self._job, done)
         return table_of(done)
+
+
+def _log_done(job: str, done: Row) -> None:
+    if "receipt" not in done:
+        return
+    receipt = read_receipt(done)
+    level = logging.WARNING if receipt.failures else logging.INFO
+    said = f", {failed_words(receipt)}" if receipt.failures else ""
+    _LOG.log(level, "%s has done %d images in %.1f s%s", job, receipt.num_images, receipt.seconds, said)
 
 
 def _explained(error: Exception) -> ArchiveError:
@@ -147,6 +167,7 @@ def _context(no_progress_seconds: float) -> Iterator[None]:
     context = copy.deepcopy(before)
     context.enable_progress_bars = False
     context.max_errored_blocks = 0
+    context.target_max_block_size = 1  # what a stage makes of a row goes on at once, as a block of its own
     context.execution_no_progress_timeout_s = no_progress_seconds
     DataContext._set_current(context)  # noqa: SLF001  there is no public way to restore a context
     logger = logging.getLogger("ray.data")

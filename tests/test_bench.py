@@ -11,7 +11,21 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from bench import codecs, codecs_gpu, judging, lookup, memory, nano, report, resume, scale, seams, throughput
+from bench import (
+    codecs,
+    codecs_gpu,
+    judging,
+    lookup,
+    memory,
+    nano,
+    nodes,
+    planning,
+    report,
+    resume,
+    scale,
+    seams,
+    throughput,
+)
 from bench.children import call
 from bench.report import Table
 from bench.synthetic import photo_key
@@ -75,6 +89,24 @@ def test_scale_counts_what_the_real_code_asks_for():
     assert counted["seal", "objects deleted"] == 2 * chunks  # every part and every mark
     assert counted["seal", "delete_objects"] == -(-2 * chunks // 1000)
     assert "extrapolated" in shown([objects, phases, calls])
+
+
+def test_a_list_is_planned_and_its_driver_takes_a_receipt_of_each_chunk_and_seals():
+    plan, driver, asked = planning.measure(planning.QUICK)
+    assert plan.rows[0][1] == -(-20_000 // 16)
+    assert len(driver.rows) == 6
+    calls = {(row[0], row[1]): row[2] for row in asked.rows}
+    assert calls["seal", "delete_objects"] == -(-2 * 1250 // 1000)
+    assert ("receipts", "list_objects_v2 parts") not in calls
+    assert "receipts: 1,250, " in shown([plan, driver, asked])
+
+
+@pytest.mark.ray
+def test_two_actors_are_placed_on_one_node_and_on_two_of_four():
+    [table] = nodes.measure(nodes.QUICK)
+    assert [row[0] for row in table.rows] == [1, 4]
+    assert [row[6] for row in table.rows] == ["2", "1+1"]
+    assert re.search(r"medians differ from one node's by at most \d+\.\d%", shown([table]))
 
 
 def test_learned_codecs_are_timed_step_by_step_and_their_arithmetic_is_that_of_the_floor():

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from clusters.budget import BYTES_PER_PIXEL, CHUNK_BYTES, RESERVE_BYTES, budget_for_nodes, store_bytes
 from clusters.description import Cluster, NodeGroup
 from clusters.machine import Machine
-from clusters.session import _budget_of_joined
+from clusters.session import WAIT, _budget_of_joined, waiting_seconds
 from clusters.stages import PLANNED, CannotFit, Staged, budget_for_planned, planned_text, staged, worker_bytes
 from clusters.versions import RAY, Versions, image_mismatch, mismatch, versions_here
 from jobs.cli import run
@@ -198,6 +198,20 @@ def test_a_driver_counts_on_nodes_that_are_not_added_yet(monkeypatch: pytest.Mon
     monkeypatch.setenv(PLANNED, "{}")
     with pytest.raises(ValueError, match=f"{PLANNED} cannot be read .*: unset it"):
         _budget_of_joined(accelerated=True)
+
+
+def test_a_run_waits_longer_where_nodes_are_still_to_be_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PLANNED, raising=False)
+    monkeypatch.delenv(WAIT, raising=False)
+    assert waiting_seconds() == 0
+    monkeypatch.setenv(PLANNED, planned_text(read_cluster("kuberay")))
+    assert waiting_seconds() == 3600
+    monkeypatch.setenv(WAIT, "240")
+    assert waiting_seconds() == 4 * 3600
+    for said in ("-1", "long", "nan", "inf"):
+        monkeypatch.setenv(WAIT, said)
+        with pytest.raises(OSError, match=f"{WAIT} is '{said}': write minutes, from 0 to 43200, such as 240"):
+            waiting_seconds()
 
 
 def test_client_and_cluster_must_have_the_same_ray_and_python() -> None:

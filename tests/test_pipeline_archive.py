@@ -198,7 +198,6 @@ def test_what_cannot_be_met_is_refused_before_any_work(tmp_path: Path) -> None:
         (request(source, something), "holds something else .*thesis.txt"),
         (request(source, f"{source}/a"), "lie in one another"),
         (request(f"{tmp_path}/photos", tmp_path), "lie in one another"),
-        (request(source, tmp_path / "new", codec=None), "is new: say with which codec"),
         (request(tmp_path / "nowhere", tmp_path / "new"), "does not exist"),
         (request(put_files(str(tmp_path / "texts"), {"a.txt": b"x"}), tmp_path / "new"), "holds no image by its names"),
         (request(half, tmp_path / "new"), "is a regrow archive, not a source"),

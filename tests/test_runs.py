@@ -23,6 +23,7 @@ from ops.archive.layout import locate
 from ops.archive.reading import Archive
 from ops.stores import open_store
 from tests.archives import check_with_standalone_reader, grow_archive, make_archive, small_images
+from tests.runs import jpeg
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "jobs" / "examples"
@@ -72,6 +73,55 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path, capsys):
     ):
         assert cli.run(command) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_first_archive_that_is_refused_leaves_no_folder_also_when_its_run_has_an_id(tmp_path, capsys):
+    job = tmp_path / "job.yaml"
+    job.write_text("kind: archive\nsource: nowhere\narchive: new/places/a.regrow\ncodec: bicubic-x4\n")
+    assert cli.run(["run", str(job), "--run-id", "x"]) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [job]
+    # A folder that was there stays, and what others put into a new one.
+    (tmp_path / "new").mkdir()
+    assert cli.run(["run", str(job), "--run-id", "x"]) == 1
+    assert set(tmp_path.rglob("*")) == {tmp_path / "new", job}
+    with holding("the place", str(tmp_path / "made" / "here" / "lease"), "x"):
+        (tmp_path / "made" / "mine").write_text("mine")
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["mine"]
+
+
+def test_a_run_in_which_images_failed_has_come_to_its_end_and_one_that_raised_has_not(tmp_path, capsys):
+    make_archive(tmp_path / "a.regrow", {**small_images(), "bad.jpg": b"text"}, sealed=False)
+    job = tmp_path / "job.yaml"
+    job.write_text("kind: seal\narchive: a.regrow\n")
+    assert cli.run(["run", str(job), "--run-id", "x", "--some-may-fail"]) == 0
+    assert "1 image failed" in capsys.readouterr().err
+    record = record_of(job, "x")
+    assert (record.outcome, record.finished, record.status) == ("failed", True, 1)
+    # What it was asked for is wrong: that is no image's failure.
+    job.write_text("kind: archive\nsource: nowhere\narchive: a.regrow\n")
+    assert cli.run(["run", str(job), "--run-id", "y", "--some-may-fail"]) == 1
+    record = record_of(job, "y")
+    assert (record.outcome, record.finished, record.status) == ("failed", False, 1)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_here")
+def test_a_reconstruction_records_bytes_of_pictures_failures_by_code_and_its_budget(tmp_path, capsys):
+    location = make_archive(tmp_path / "a.regrow", {f"{number}.jpg": jpeg(number) for number in range(3)})
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "0.jpg.png").write_bytes(b"mine")
+    job = tmp_path / "job.yaml"
+    job.write_text("kind: reconstruct\narchive: a.regrow\ndestination: out\n")
+    assert cli.run(["run", str(job), "--run-id", "x"]) == 1
+    record = record_of(job, "x")
+    assert record.counts.failures == {"not_put": 1}
+    assert (record.counts.images, record.counts.done, record.finished) == (3, 3, True)
+    pictures = [tmp_path / "out" / f"{number}.jpg.png" for number in (1, 2)]
+    assert record.counts.bytes_out == sum(picture.stat().st_size for picture in pictures)
+    assert record.resources["budget"]["num_actors"] >= 1
+    assert record.resources["machine"]["cpus"] >= 1
+    assert location.url == record.request["archive"]
 
 
 def test_records_inside_an_archive_disturb_nobody(job, tmp_path, capsys):
@@ -227,7 +277,7 @@ def test_another_machines_lease_is_dead_once_it_stands_still(tmp_path, monkeypat
 
 def test_of_many_that_find_a_dead_lease_one_at_a_time_holds_it(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(leases, "STALE_SECONDS", 0.2)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 1.0)
     url, inside, most, done = str(tmp_path / "lease"), [], [0], []
     Path(url).write_bytes(lease_of_another_machine())
 
@@ -264,6 +314,17 @@ def test_a_run_whose_lease_was_taken_is_stopped(tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         work_until_stopped(url)
     assert Path(url).read_bytes() == lease_of_another_machine(), "the other one's lease was removed"
+
+
+def test_who_died_while_it_took_over_a_dead_lease_holds_nobody_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 0.3)
+    url = str(tmp_path / "lease")
+    Path(url).write_bytes(lease_of_another_machine())
+    Path(f"{url}.o").write_bytes(lease_of_another_machine())
+    with holding("the place", url, "mine") as is_ours:
+        assert is_ours()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.s3

@@ -8,6 +8,7 @@ from jobs.errors import UsageError
 from jobs.spec import KINDS, SpecError, parse_job, read_job
 from ops.archive.layout import Reading
 from ops.codecs.bicubic import BicubicConfig
+from ops.codecs.names import DEFAULT_CODEC, codec_from
 from ops.images import FailureCode
 from pipelines.requests import ArchiveRequest, EvaluateRequest, ReconstructRequest, RetryRequest, SealRequest
 
@@ -27,7 +28,7 @@ def test_there_is_an_example_of_each_kind(kind):
 def test_the_example_of_archiving_shows_every_field_at_its_default():
     job = read_job(str(EXAMPLES / "archive.yaml"))
     assert job == ArchiveRequest(
-        source=job.source, archive=job.archive, codec=BicubicConfig(scale=16), reading=Reading()
+        source=job.source, archive=job.archive, codec=codec_from(DEFAULT_CODEC), reading=Reading()
     )
     text = (EXAMPLES / "archive.yaml").read_text()
     assert [name for name in ArchiveRequest.__struct_fields__ if f"{name}:" not in text] == []
@@ -71,7 +72,7 @@ def test_beside_a_job_file_on_s3_paths_are_on_s3():
         ("", "a job file is a mapping that begins with `kind:`"),
         ("- a", "a job file is a mapping"),
         ("kind: [", "not YAML in line 1"),
-        ("source: a", "kind is missing: write archive, reconstruct, evaluate, retry or seal"),
+        ("source: a", "kind is missing: write archive, reconstruct, evaluate, retry, seal or verify"),
         ("kind: archiv", "kind is 'archiv' (did you mean archive?)"),
         ("kind: archive\narchive: a", "field source is missing"),
         ("kind: archive\nsource: ''\narchive: a", "source is empty: name a folder, a file or a URL"),

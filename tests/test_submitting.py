@@ -111,7 +111,10 @@ def test_a_submitted_job_runs_on_the_cluster_with_our_code_and_is_followed_to_it
     archive = Archive.open(str(tmp_path / "a.regrow"))
     assert len(archive) == 6
     [record] = (tmp_path / "a.regrow" / "runs").glob("*.json")
-    assert json.loads(record.read_text())["outcome"] == "done"
+    recorded = json.loads(record.read_text())
+    assert recorded["outcome"] == "done"
+    assert recorded["resources"]["address"]
+    assert recorded["resources"]["budget"]["num_actors"] == 1
     assert told.err == f"regrow: submitted as {record.stem} to {head}\n"
 
     assert cli.run(["job", "list", "--address", head, "--json"]) == 0

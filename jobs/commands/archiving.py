@@ -25,7 +25,8 @@ Metadata = Literal["keep", "no-location", "none"]
 # Written out: the codecs themselves import numpy, which help must not wait for.
 CODECS = (
     "What shrinks images, and regrows them: bicubic-xN (N times per side), or of quality N jpeg-qN[-xN], webp-qN[-xN], "
-    "avif-qN[-xN], jxl-qN[-xN]; or learned, with weights, nano-xN, tadm-xN, osirdiff-xN, faitheir-xN, vae[-xN]."
+    "avif-qN[-xN], jxl-qN[-xN]; or learned: nano-x16, whose weights come with regrow, or with weights of your own "
+    "tadm-xN, osirdiff-xN, faitheir-xN, vae[-xN]."
 )
 
 
@@ -42,7 +43,7 @@ def archive(
         str | None,
         typer.Option(
             metavar="NAME-xN",
-            show_default="bicubic-x16 for a new archive, else its own",
+            show_default="nano-x16 for a new archive, else its own",
             help=CODECS,
         ),
     ] = None,
@@ -153,19 +154,28 @@ def run(
             metavar="ID", help="Run this once: what is done under ID is not run again, and never twice at once."
         ),
     ] = None,
+    some_may_fail: Annotated[
+        bool,
+        typer.Option(
+            "--some-may-fail",
+            help="Exit status 0 for a run that came to its end though images failed: for what restarts on others.",
+        ),
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Run what a job file asks for."""
+    from jobs.notifying import read_notify
     from jobs.output import Show
     from jobs.running import perform
     from jobs.spec import read_job
 
-    show = Show(command=context.obj, json=json, quiet=quiet)
+    request, notify = read_job(job), read_notify(job)
+    show = Show(command=context.obj, json=json, quiet=quiet, notify=notify, some_may_fail=some_may_fail)
     if run_id is None:
-        return perform(read_job(job), show)
+        return perform(request, show)
     from jobs.runs.once import perform_once
     from jobs.runs.record import check_id
     from jobs.runs.recording import Run
 
-    return perform_once(read_job(job), show, Run(id=check_id(run_id)))
+    return perform_once(request, show, Run(id=check_id(run_id)))

@@ -1,4 +1,4 @@
-"""selftest: whether this machine regrows an archive as its maker did."""
+"""verify, selftest: whether an archive is as it was written, and whether this machine regrows it as its maker did."""
 
 # ruff: noqa: PLC0415  what is slow to import waits until its command runs
 
@@ -6,7 +6,30 @@ from typing import Annotated, Literal
 
 import typer
 
-from jobs.commands.options import ArchiveArgument, Json, Weights
+from jobs.commands.options import ArchiveArgument, Json, Quiet, Weights
+
+
+def verify(
+    context: typer.Context,
+    archive: ArchiveArgument,
+    *,
+    share: Annotated[
+        float | None,
+        typer.Option(metavar="S", show_default="all", help="Read so much of it, such as 0.05; the next run goes on."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Read an archive, and say whether every thumbnail is as it was written; which are not, if any.
+
+    Exit status 0 where it is intact, 1 where anything is damaged or missing.
+    """
+    from jobs.output import Show
+    from jobs.requests import VerifyRequest
+    from jobs.running import perform
+
+    request = VerifyRequest(archive=archive, share=share)
+    return perform(request, Show(command=context.obj, json=json, quiet=quiet))
 
 
 def selftest(

@@ -25,6 +25,12 @@ def estimate(
     price: Annotated[
         float | None, typer.Option(min=0, metavar="X", help="Price of an hour of one GPU, or of one actor.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", show_default=False, help="What it takes on a cluster, too: a name or a .yaml file."
+        ),
+    ] = None,
     no_quality: Annotated[
         bool, typer.Option("--no-quality", help="Do not regrow a few images to say how good the codec is.")
     ] = False,
@@ -32,7 +38,8 @@ def estimate(
 ) -> int:
     """Say what a job will read, write, take and cost: headers are read, a few images tried, nothing is written."""
     from jobs.estimating import asked_from, estimate_job
+    from jobs.quoting import cluster_for
     from jobs.spec import read_job
 
-    asked = asked_from(headers, seconds, speed, judge=not no_quality)
-    return estimate_job(read_job(job), asked, price, json=json)
+    asked, on = asked_from(headers, seconds, speed, judge=not no_quality), cluster_for(cluster, price)
+    return estimate_job(read_job(job), asked, price, on, json=json)

@@ -3,7 +3,6 @@
 # ruff: noqa: PLC0415  what is slow to import waits until its command runs
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -45,7 +44,8 @@ def reconstruct(
     keys: Annotated[list[str] | None, typer.Argument(metavar="KEYS", help="Only these keys.")] = None,
     *,
     keys_from: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Only the keys in a file (or -), one a line.")
+        str | None,
+        typer.Option(metavar="FILE|FOLDER/", help="Only keys in a file, a folder or prefix of files, or - (piped)."),
     ] = None,
     match: Match = None,
     where: Where = None,
@@ -82,9 +82,9 @@ def reconstruct(
     from jobs.running import perform
 
     request = ReconstructRequest(
-        archive=source, destination=destination, keys=_all_keys(choices), match=match, where=where,
-        format=picture_format or "png", quality=quality, metadata=restore_metadata, weights=tuple(weights or ()),
-        address=address,
+        archive=source, destination=destination, keys=_keys(choices), keys_from=_place(choices), match=match,
+        where=where, format=picture_format or "png", quality=quality, metadata=restore_metadata,
+        weights=tuple(weights or ()), address=address,
     )  # fmt: skip
     if dry_run:
         from jobs.estimating import dry_run_of
@@ -117,21 +117,23 @@ def _tell(made: "Regrown", show: "Show") -> int:
     return 0
 
 
-def _all_keys(choices: Choices) -> list[str] | None:
-    if choices.keys_from is None:
+def _keys(choices: Choices) -> list[str] | None:
+    """Return the keys that were typed, and those that are piped in."""
+    from ops.key_lists import keys_in
+
+    if choices.keys_from != "-":
         return choices.keys or None
-    if not choices.keys_from:
-        raise UsageError("--keys-from is empty: name a file, or - for what is piped in")
-    listed = _read_text(choices.keys_from).split("\n")
-    found = [*(choices.keys or []), *(line.removesuffix("\r") for line in listed if line.strip())]
-    if not found:
-        raise InputError(f"{choices.keys_from} names no key: write one a line, as `regrow ls` does")
+    try:
+        piped = keys_in(sys.stdin.buffer.read())
+    except ValueError as error:
+        raise InputError(f"- {error}: write one key a line, as `regrow ls` does") from error
+    if not (found := [*(choices.keys or []), *piped]):
+        raise InputError("- names no key: write one a line, as `regrow ls` does")
     return found
 
 
-def _read_text(name: str) -> str:
-    content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not text in UTF-8 ({error.reason} at byte {error.start})") from error
+def _place(choices: Choices) -> str | None:
+    """Return the file or the folder in which keys are asked for, if any."""
+    if choices.keys_from == "":
+        raise UsageError("--keys-from is empty: name a file, a folder, or - for what is piped in")
+    return None if choices.keys_from == "-" else choices.keys_from

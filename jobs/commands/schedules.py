@@ -36,11 +36,12 @@ def run_tick(schedule: File, at: str, *, quiet: Quiet = False) -> int:
     from jobs.runs.once import perform_once
     from jobs.runs.recording import Run
     from jobs.runs.times import read_moment
+    from jobs.schedules.notifying import notify_of
     from jobs.schedules.schedule import read_scheduled
     from jobs.schedules.ticking import SKIPPED
 
     scheduled = read_scheduled(schedule)
-    show = Show(command=["schedule", "tick", scheduled.file], quiet=quiet)
+    show = Show(command=["schedule", "tick", scheduled.file], quiet=quiet, notify=notify_of(scheduled))
     run = Run(id=scheduled.run_id(read_moment(at)), schedule=scheduled.name, tick=at)
     wait = scheduled.schedule.overlap == "wait"
     try:

@@ -33,11 +33,12 @@ def submit(
     quiet: Quiet = False,
 ) -> int:
     """Run a job file on a cluster. The same job is not started twice; it goes on when this terminal closes."""
+    from jobs.notifying import read_notify
     from jobs.spec import read_job
     from jobs.submitting import server_at, submit_job
 
-    request = read_job(job)
-    return submit_job(server_at(cluster, address), request, image=image, follow=not no_wait, quiet=quiet)
+    request, notify = read_job(job), read_notify(job)
+    return submit_job(server_at(cluster, address), request, notify, image=image, follow=not no_wait, quiet=quiet)
 
 
 @app.command("list", epilog=example("regrow job list --address http://head:8265"))

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,9 @@ from msgspec import Struct
 
 from jobs.errors import InputError, tell
 from jobs.runs.times import now_text
+from ops.sources.folders import is_local
 from ops.stores import Store, open_store
+from ops.stores.local import path_of
 
 RENEWAL_SECONDS = 20.0
 # So long a lease must stand unchanged, by the clock of the one who looks, until its holder counts as dead.
@@ -55,18 +57,19 @@ def holding(
     taken over, as after a long sleep, is stopped like by SIGTERM.
     """
     store, mine = open_store(url), _lease(run_id)
-    _take(store, url, mine, place, say if wait else None)
-    lost, stop = threading.Event(), threading.Event()
-    renewal = threading.Thread(target=_renew, args=(store, url, mine, stop, lost), daemon=True)
-    renewal.start()
-    try:
-        yield lambda: not lost.is_set()
-    finally:
-        stop.set()
-        renewal.join()
-        found = read_lease(store, url)
-        if found and found.owner == mine.owner:
-            store.remove([url])
+    with _leaving_no_empty_folder(url):
+        _take(store, url, mine, place, say if wait else None)
+        lost, stop = threading.Event(), threading.Event()
+        renewal = threading.Thread(target=_renew, args=(store, url, mine, stop, lost), daemon=True)
+        renewal.start()
+        try:
+            yield lambda: not lost.is_set()
+        finally:
+            stop.set()
+            renewal.join()
+            found = read_lease(store, url)
+            if found and found.owner == mine.owner:
+                store.remove([url])
 
 
 def read_lease(store: Store, url: str) -> Lease | None:
@@ -88,7 +91,8 @@ def is_gone(lease: Lease) -> bool | None:
 
 def _take(store: Store, url: str, mine: Lease, place: str, say: Callable[[str], None] | None) -> None:
     """Take the lease; `say` is there where a living holder is to be waited for. Raises Held."""
-    seen, seen_at, told = None, 0.0, False
+    seen, told = None, False
+    holder, taker = _Standing(), _Standing()
     while not store.put_new(url, _encode(mine)):
         found = read_lease(store, url)
         if found is None:
@@ -97,10 +101,9 @@ def _take(store: Store, url: str, mine: Lease, place: str, say: Callable[[str], 
         moved = seen is not None and (found.owner, found.renewals) != (seen.owner, seen.renewals)
         if (gone is False or (gone is None and moved)) and say is None:
             raise Held(f"{place} is worked on by {found.words()}: wait for it, or stop it")
-        if seen is None or moved:
-            seen, seen_at = found, time.monotonic()
-        stale = gone is not False and time.monotonic() - seen_at > STALE_SECONDS
-        if (gone or stale) and _take_over(store, url, found, mine, stale=stale):
+        seen = found
+        stale = holder.seconds((found.owner, found.renewals)) > STALE_SECONDS
+        if (gone or (stale and gone is None)) and _take_over(store, url, found, mine, taker):
             return
         if not told and not gone:
             (say or (lambda _: None))(f"Waiting for {found.words()}")
@@ -108,11 +111,29 @@ def _take(store: Store, url: str, mine: Lease, place: str, say: Callable[[str], 
         time.sleep(LOOK_SECONDS)
 
 
-def _take_over(store: Store, url: str, dead: Lease, mine: Lease, *, stale: bool) -> bool:
-    """Put our lease in place of a dead one; say whether that was done. Of several who try, one can."""
+class _Standing:
+    """Since when something is seen unchanged, by our own clock."""
+
+    def __init__(self) -> None:
+        self._seen: object = None
+        self._since = 0.0
+
+    def seconds(self, seen: object) -> float:
+        """Return for how long it has been what is seen now."""
+        if seen != self._seen:
+            self._seen, self._since = seen, time.monotonic()
+        return time.monotonic() - self._since
+
+
+def _take_over(store: Store, url: str, dead: Lease, mine: Lease, taker: _Standing) -> bool:
+    """Put our lease in place of a dead one; say whether that was done. Of several who try, one can.
+
+    `taker` is who else has been seen at it: a marker is removed only where that one has died of it.
+    """
     marker = f"{url}.{dead.owner}"
     if not store.put_new(marker, _encode(mine)):
-        if stale:  # who was taking it over has died of it
+        other = read_lease(store, marker)
+        if other and (is_gone(other) or taker.seconds(other.owner) > STALE_SECONDS):
             store.remove([marker])
         return False
     try:
@@ -123,6 +144,22 @@ def _take_over(store: Store, url: str, dead: Lease, mine: Lease, *, stale: bool)
         return True
     finally:
         store.remove([marker])
+
+
+@contextmanager
+def _leaving_no_empty_folder(url: str) -> Iterator[None]:
+    """Remove, after the block, what folders a lease has needed and nobody has put anything into.
+
+    A run that is refused leaves nothing behind that looks like a place which was begun. On stores there are no folders.
+    """
+    innermost = Path(path_of(url)).parent if is_local(url) else Path()
+    made = [folder for folder in (innermost, *innermost.parents) if is_local(url) and not folder.exists()]
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # not empty, or gone
+            for folder in made:
+                folder.rmdir()
 
 
 def _renew(store: Store, url: str, mine: Lease, stop: threading.Event, lost: threading.Event) -> None:

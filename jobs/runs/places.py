@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from jobs.requests import AnyRequest
 from ops.stores import absolute, child_of, is_there, join, open_store
-from pipelines.requests import EvaluateRequest, ReconstructRequest
+from pipelines.requests import EvaluateRequest, ReconstructRequest, VerifyRequest
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -30,11 +30,13 @@ class Place(Struct, frozen=True, kw_only=True):
 def place_of(request: AnyRequest) -> Place:
     """Return where a request leaves records: its archive, its destination below `.regrow`, or its evaluation's folder.
 
-    An evaluation inside an archive has a lease of its own, since archiving goes on beside it.
+    An evaluation inside an archive, and verifying one, have leases of their own, since archiving goes on beside them.
     """
     if isinstance(request, ReconstructRequest):
         url = absolute(request.destination)
         return Place(url=url, records=join(url, ".regrow", "runs"), lease=join(url, ".regrow", "lease.json"))
+    if isinstance(request, VerifyRequest):
+        return _of_archive(absolute(request.archive), "verify")
     if not isinstance(request, EvaluateRequest):
         return _of_archive(absolute(request.archive), "run")
     if request.destination is None and _is_archive(request.target):

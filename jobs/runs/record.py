@@ -15,8 +15,10 @@ from jobs.runs.places import Place
 from jobs.runs.times import now_stamp
 from jobs.spec import KINDS
 from jobs.tally import Tally
+from ops.archive.seal_names import SealName
 from ops.stores import open_store
 from pipelines.requests import ReconstructRequest
+from pipelines.verify import Sweep
 
 Outcome = Literal["running", "done", "failed", "stopped"]
 _ID = re.compile(r"[A-Za-z0-9._-]{1,80}")
@@ -28,8 +30,8 @@ _NAMES = {struct: kind for kind, struct in KINDS.items()}
 class Counts(Struct, frozen=True, kw_only=True):
     """What a run did. Images are planned or selected, and done by its end, here or by runs before; the rest is its own.
 
-    `bytes_in` are originals, or thumbnails that were regrown; `bytes_out` are thumbnails, of pictures None: nobody
-    counts them. Failures are counted by code; of regrowing all of them are `failed`.
+    `bytes_in` are originals, or thumbnails that were regrown; `bytes_out` are thumbnails, or pictures that were put.
+    Failures are counted by code.
     """
 
     images: int = 0
@@ -43,7 +45,12 @@ class Counts(Struct, frozen=True, kw_only=True):
 class RunRecord(Struct, frozen=True, kw_only=True):
     """runs/ID.json. Times are UTC; `begun` counts how often the run was begun, `seconds` are those of the last time.
 
-    `request` is what a job file would say, without what is by default; `digest` is of all that it asks for.
+    `finished` says that it came to its end, whatever failed in it: run again, it would find the same. `resources` are
+    this machine, or the cluster's address, and the budget of its stages once Ray was there.
+
+    `request` is what a job file would say, without what is by default; `digest` is of all that it asks for. `seal` is
+    there where nothing failed: all that was asked for of the archive, up to that seal, is done. `sweep` is where the
+    next run that verifies a share goes on.
     """
 
     id: str
@@ -54,6 +61,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     ended: str | None = None
     seconds: float | None = None
     outcome: Outcome = "running"
+    finished: bool = False
     status: int | None = None
     message: str | None = None
     begun: int = 1
@@ -64,6 +72,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     pid: int = 0
     schedule: str | None = None
     tick: str | None = None
+    seal: SealName | None = None
+    sweep: Sweep | None = None
 
 
 def check_id(run_id: str) -> str:
@@ -109,15 +119,13 @@ def request_digest(request: AnyRequest) -> str:
 def counts_of(request: AnyRequest, tally: Tally) -> Counts:
     """Return what was counted so far."""
     regrown = isinstance(request, ReconstructRequest)
-    # Of regrowing, receipts bring messages, not codes.
-    failures = {"failed": tally.num_failed} if tally.num_failed else {}
     return Counts(
         images=tally.num_images,
         done=tally.num_done,
         megapixels=round(tally.pixels / 1e6, 3),
         bytes_in=tally.thumbnail_bytes if regrown else tally.source_bytes,
-        bytes_out=None if regrown else tally.thumbnail_bytes,
-        failures=failures if regrown else dict(tally.failures),
+        bytes_out=tally.picture_bytes if regrown else tally.thumbnail_bytes,
+        failures=dict(tally.failures),
     )
 
 

@@ -1,8 +1,10 @@
 """Keeping a run's record while it works: begun with its first event, ended with its outcome."""
 
+import logging
 import os
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -11,13 +13,15 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from clusters.budget import budget_for
+from clusters.budget import Budget
+from clusters.logs import form_asked, of_run
 from clusters.machine import this_machine
 from jobs.errors import FAILED, tell
 from jobs.progress import Watch
-from jobs.requests import AnyRequest
+from jobs.requests import AnyRequest, address_of
 from jobs.runs.places import Place, may_hold_records, place_of
 from jobs.runs.record import (
+    Counts,
     Outcome,
     RunRecord,
     counts_of,
@@ -32,6 +36,7 @@ from jobs.runs.times import now_text
 from ops.stack import stack
 
 INTERRUPTED = 128
+_LOG = logging.getLogger(__name__)
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -48,12 +53,17 @@ class Recording:
     Nothing is put before a pipeline has found its request sound: a refused one leaves nothing behind. Only a run that
     was given its id leaves a record of that, too, since somebody will ask for it. `is_ours` says whether the run still
     holds its lease.
+
+    `tell_of` is called with the record of a run that failed, whether or not it could be put, and with the one that an
+    earlier try of this run left behind when it was cut off. While the block runs, log lines say the run.
     """
 
     def __init__(
-        self, request: AnyRequest, watch: Watch, run: Run | None, is_ours: Callable[[], bool] = lambda: True
-    ) -> None:
+        self, request: AnyRequest, watch: Watch, run: Run | None,
+        is_ours: Callable[[], bool] = lambda: True, tell_of: Callable[[RunRecord], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         self._request, self._watch, self._named, self._is_ours = request, watch, run is not None, is_ours
+        self._tell_of, self._open = tell_of, ExitStack()
         self._run = run or Run(id=new_id())
         self._place: Place | None = None
         self._record: RunRecord | None = None
@@ -61,16 +71,19 @@ class Recording:
         self._started, self._started_at = now_text(), monotonic()
 
     def __enter__(self) -> Self:
+        self._open.enter_context(of_run(self._run.id))
         # What is wrong with the place is told by the pipeline, which cannot do without it.
         self._try(self._look, quiet=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            self.end(INTERRUPTED + 2)
-        elif isinstance(error, Exception):
-            told = tell(error)
-            self.end(told.status if told else FAILED, told.line if told else f"{type(error).__name__}: {error}")
+        with self._open:
+            if isinstance(error, KeyboardInterrupt):
+                self.end(INTERRUPTED + 2)
+            elif isinstance(error, Exception):
+                told = tell(error)
+                said = told.line if told else f"{type(error).__name__}: {error}"
+                self.end(told.status if told else FAILED, said, finished=False)
 
     def looking(self, also: Callable[[], None]) -> Callable[[], None]:
         """Return what is to be called before each event: something else, then `look`."""
@@ -91,18 +104,31 @@ class Recording:
             self._begun = True
             self._try(self._put)
 
-    def end(self, status: int, message: str | None = None) -> None:
-        """Put the record with its outcome."""
+    def end(self, status: int, message: str | None = None, *, finished: bool = True, **noted: Any) -> None:
+        """Put the record with its outcome; a run that was not stopped has `finished`, unless it raised.
+
+        `noted` are fields of the record that later runs look up.
+        """
+        outcome: Outcome = "stopped" if status >= INTERRUPTED else "failed" if status else "done"
+        ended: dict[str, Any] = {
+            "ended": now_text(), "seconds": round(monotonic() - self._started_at, 3), "outcome": outcome,
+            "finished": finished and status < INTERRUPTED, "status": status, "message": message,
+            **noted,
+        }  # fmt: skip
 
         def put() -> None:
             place = self._place
-            if place is None or not (self._begun or self._may_end(place)):
-                return
-            outcome: Outcome = "stopped" if status >= INTERRUPTED else "failed" if status else "done"
-            seconds = round(monotonic() - self._started_at, 3)
-            self._put(ended=now_text(), seconds=seconds, outcome=outcome, status=status, message=message)
+            if place is not None and (self._begun or self._may_end(place)):
+                self._put(**ended)
 
         self._try(put)
+        if form_asked():  # Python itself would print an error that nobody handles
+            said = f", {message}" if message else ""
+            _LOG.log(
+                logging.ERROR if outcome == "failed" else logging.INFO, "%s: exit status %d%s", outcome, status, said
+            )
+        if outcome == "failed":
+            self._tell_of(replace(self._record or self._first(None), counts=self._counts(), **ended))
 
     def _look(self) -> None:
         self._place = place_of(self._request)
@@ -117,12 +143,18 @@ class Recording:
         if self._place is None or not self._is_ours():
             return
         if self._record is None:
-            self._record = self._first(self._place)
-        self._record = replace(self._record, counts=counts_of(self._request, self._watch.tally), **more)
+            before = read_record(self._place, self._run.id) if self._named else None
+            self._record = self._first(before)
+            if before and before.outcome == "running":
+                self._tell_of(before)
+        resources = _resources(self._request, self._watch.tally.budget)
+        self._record = replace(self._record, counts=self._counts(), resources=resources, **more)
         put_record(self._place, self._record)
 
-    def _first(self, place: Place) -> RunRecord:
-        before = read_record(place, self._run.id) if self._named else None
+    def _counts(self) -> Counts:
+        return counts_of(self._request, self._watch.tally)
+
+    def _first(self, before: RunRecord | None) -> RunRecord:
         return RunRecord(
             id=self._run.id,
             kind=kind_of(self._request),
@@ -131,7 +163,6 @@ class Recording:
             started=self._started,
             begun=before.begun + 1 if before else 1,
             versions=stack(),
-            resources=_resources(self._request),
             host=socket.gethostname(),
             pid=os.getpid(),
             # A run that is taken up by hand stays the one of its tick.
@@ -151,14 +182,9 @@ class Recording:
                 self._watch.say(f"Note: no record of this run is kept: {told.line}")
 
 
-def _resources(request: AnyRequest) -> dict[str, Any]:
-    """Return what a run may take: the cluster's address, or what this machine has and how it is divided.
-
-    With GPUs it depends on the codec how, which its pipeline alone knows.
-    """
-    address = request.address or os.environ.get("RAY_ADDRESS") or "local"
-    if address != "local":
-        return {"address": address}
-    machine = this_machine()
-    found: dict[str, Any] = {"machine": msgspec.to_builtins(machine)}
-    return found if machine.gpus else {**found, "budget": msgspec.to_builtins(budget_for(machine))}
+def _resources(request: AnyRequest, budget: Budget | None) -> dict[str, Any]:
+    """Return what a run has: this machine, or the cluster's address; and what its stages take, once that is known."""
+    address = address_of(request) or os.environ.get("RAY_ADDRESS") or "local"
+    local = address == "local"
+    found: dict[str, Any] = {"machine": msgspec.to_builtins(this_machine())} if local else {"address": address}
+    return {**found, "budget": msgspec.to_builtins(budget)} if budget else found

@@ -6,23 +6,25 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from jobs.errors import UsageError
+from jobs.notifying import notify_from
 from jobs.requests import AnyRequest
 from jobs.runs.places import Place, place_of
 from jobs.runs.record import check_id
 from jobs.runs.times import stamp_of
 from jobs.schedules.crons import after, before, check_cron, check_zone
 from jobs.schedules.durations import seconds_of
-from jobs.spec import read_job
+from jobs.spec import read_job, request_within
 from jobs.strict_yaml import read_struct
+from ops.archive.layout import SettingError
 from ops.stack import regrow_version
 from ops.stores import absolute, join, open_store
-from ops.stores.routing import check_named, scheme_of
+from ops.stores.routing import PathError, check_named, scheme_of
 from pipelines.requests import EvaluateRequest
 
 # An id is the name, a dash, and a tick such as 20261125T013000Z.
@@ -36,21 +38,27 @@ class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `overlap` says what a tick does while another run works for the same place; `catch_up` whether a tick that was
     missed is run `once`, the newest of them, or not at all; `retries` how often a run is tried again within its tick
-    when it failed in part or whole; `deadline` after how long a tick is stopped, to be gone on with by the next.
+    when it failed in part or whole; `deadline` after how long a tick is stopped, to be gone on with by the next;
+    `notify` whom to tell when it ended badly, as a job file may say it, too (jobs.notifying reads it). `job` is a job
+    file, or the fields of a job.
     """
 
     cron: str
-    job: str
+    job: str | dict[str, Any]
     zone: str = "UTC"
     overlap: Literal["skip", "wait"] = "skip"
     catch_up: Literal["once", "skip"] = "once"
     retries: Annotated[int, Meta(ge=0, le=10)] = 0
     deadline: str | None = None
+    notify: Any = None
     name: str = ""
 
 
 class Scheduled(Struct, frozen=True, kw_only=True):
-    """A schedule as it lies in a file, and what its job asks for. `file` and `job` are absolute."""
+    """A schedule as it lies in a file, and what its job asks for.
+
+    `file` and `job` are absolute; of a job that stands in its schedule both are one.
+    """
 
     file: str
     schedule: Schedule
@@ -101,8 +109,12 @@ def read_scheduled(url: str) -> Scheduled:
         schedule = parse_schedule(open_store(file).read(file), PurePosixPath(file).stem)
     except UsageError as error:
         raise UsageError(f"{url}: {error}") from error
-    job = _placed(schedule.job, file.rpartition("/")[0])
-    request = _read_job(job, url)
+    folder = file.rpartition("/")[0]
+    if isinstance(schedule.job, str):
+        job = _placed(schedule.job, folder)
+        request = _read_job(job, url)
+    else:
+        job, request = file, _job_within(schedule.job, folder, url)
     if isinstance(request, EvaluateRequest) and request.destination is None and not place_of(request).document:
         raise UsageError(f"{job}: destination is missing: without it an evaluation lies wherever its tick is called")
     return Scheduled(file=file, schedule=schedule, job=job, request=request)
@@ -118,6 +130,7 @@ def parse_schedule(content: bytes | str, stem: str = "") -> Schedule:
         hint = ": put cron text in quotes" if re.search(r"^cron:\s*\*", text, re.MULTILINE) else ""
         raise UsageError(f"{error}{hint}{_newer(error)}") from error
     found = replace(found, name=found.name or stem)
+    notify_from(found.notify)
     check_cron(found.cron)
     check_zone(found.zone)
     if found.deadline is not None:
@@ -141,6 +154,14 @@ def _read_job(job: str, schedule: str) -> AnyRequest:
         raise UsageError(f"{schedule}: there is no job {job}: `job` begins at the schedule's folder") from error
     except UsageError as error:
         raise UsageError(f"{error}{_newer(error)}") from error
+
+
+def _job_within(fields: dict[str, Any], folder: str, schedule: str) -> AnyRequest:
+    try:
+        return request_within(fields, folder)
+    except (UsageError, SettingError, PathError) as error:
+        told = UsageError(f"job: {error}")
+        raise UsageError(f"{schedule}: {told}{_newer(told)}") from error
 
 
 def _newer(error: UsageError) -> str:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from jobs.errors import FAILED
 from jobs.runs.times import text_of
 from jobs.schedules.deciding import decide
+from jobs.schedules.notifying import tell_of_tick
 from jobs.schedules.schedule import Scheduled
 
 # What a child answers that found its place held by another run, and was not to wait.
@@ -61,6 +62,8 @@ def tick(scheduled: Scheduled, now: datetime, say: Callable[[str], None], *, qui
             status = _with_retries(scheduled, at, limits, say, quiet=quiet)
             if status == SKIPPED:
                 return 0
+            if status and not limits.signalled:
+                tell_of_tick(scheduled, at, status, deadline_passed=limits.seconds_left <= 0, say=say)
             if status > FAILED:
                 return status
             worst = worst or status

@@ -1,6 +1,5 @@
 """Tying codecs to files of weights: to the one that was named, or to the only one that fits."""
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
@@ -69,9 +68,8 @@ def check_runs(config: CodecConfig, places: Sequence[str] = ()) -> None:
     if weights_of(config, places) is None:
         config.load(Runtime())
         return
-    for name in config.needs if isinstance(config, LearnedConfig) else ():
-        if importlib.util.find_spec(name) is None:
-            raise ModuleNotFoundError(f"{config.spelling()} needs {name}", name=name)
+    if isinstance(config, LearnedConfig):
+        config.check_installed()
 
 
 def refuse_untrained(config: CodecConfig, found: CodecWeights | None, *, allowed: bool) -> bool:

@@ -97,6 +97,7 @@ class LatentConfig(LearnedConfig, frozen=True, kw_only=True):
 
     def load(self, runtime: Runtime) -> "LatentCodec":
         """Find the weights, prove them, and build the codec. Raises Unavailable where they cannot be had."""
+        self.check_installed()
         from ops.rescalers.loading import load_system  # noqa: PLC0415  it imports torch
 
         return LatentCodec(self, load_system(self, runtime), runtime)

@@ -1,5 +1,6 @@
 """Settings of codecs that run on weights: what all of them share, and how a file of weights is tied to them."""
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
@@ -35,8 +36,9 @@ class LearnedConfig(CodecConfig, frozen=True, kw_only=True):
     """
 
     generative: ClassVar[bool] = True
-    # Packages that its networks are made of and read by.
+    # Packages that its networks are made of and read by, and the extra of regrow that brings them.
     needs: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "safetensors")
+    extra: ClassVar[str] = "codecs"
     # Fields that decide which tensors there are, or what they mean: a file of weights records them.
     of_networks: ClassVar[tuple[str, ...]] = ("scale", "size")
 
@@ -58,6 +60,12 @@ class LearnedConfig(CodecConfig, frozen=True, kw_only=True):
         Its state dict has exactly the names of a file of weights.
         """
         raise NotImplementedError(f"{type(self).__name__} must say which networks it has")
+
+    def check_installed(self) -> None:
+        """Raise ModuleNotFoundError, with the remedy, where a package that the networks need is not here."""
+        for name in self.needs:
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(f"{self.spelling()} needs {name}: pip install 'regrow[{self.extra}]'")
 
     def network_settings(self) -> dict[str, Any]:
         """Return name and those settings that a file of weights records, defaults among them."""

@@ -30,6 +30,8 @@ AnyCodec: TypeAlias = (
     | VaeConfig
 )
 
+# That of a new archive, where none is named. Archives say which codec they have: one that is there never changes.
+DEFAULT_CODEC = "nano-x16"
 NUMBERS = {"q": "quality", "x": "scale"}
 
 

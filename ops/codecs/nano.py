@@ -16,6 +16,7 @@ class NanoConfig(TadmConfig, tag="nano", frozen=True, kw_only=True):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
+    extra: ClassVar[str] = "nano"
     trained_on: ClassVar[tuple[str, ...]] = ("lpips_vgg", "dists")
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 

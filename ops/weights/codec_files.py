@@ -82,7 +82,7 @@ def in_folder() -> list[CodecWeights]:
 
 
 def shipped() -> list[CodecWeights]:
-    """Return the files that come with regrow: `nano`'s, of which this version has none yet."""
+    """Return the files that come with regrow: those of `nano`."""
     return list(_in_place(str(SHIPPED)))
 
 

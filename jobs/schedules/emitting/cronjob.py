@@ -11,10 +11,13 @@ import yaml
 from msgspec.structs import replace
 
 from jobs.errors import UsageError
+from jobs.notifying import refuse_written_out
+from jobs.requests import AnyRequest
 from jobs.schedules.emitting.fields import fields_of, moved_ticks
+from jobs.schedules.notifying import notify_of
 from jobs.schedules.schedule import Schedule, Scheduled
 from jobs.schedules.ticking import STOP_SECONDS
-from jobs.spec import parse_job
+from jobs.spec import parse_job, request_within
 from ops.stack import regrow_version
 from ops.stores import open_store
 from ops.stores.routing import scheme_of
@@ -50,11 +53,16 @@ def cronjob(scheduled: Scheduled, image: str | None = None, namespace: str | Non
 
     Raises UsageError where the job names a path that would begin elsewhere in a pod, or does not fit a ConfigMap.
     """
+    refuse_written_out(notify_of(scheduled))
     name = _kubernetes_name(scheduled.name)
     meta: dict[str, Any] = {"name": name, "labels": {"app.kubernetes.io/name": "regrow"}}
     if namespace:
         meta["namespace"] = namespace
-    files = {"schedule.yaml": _Block(_schedule_text(scheduled)), "job.yaml": _Block(_job_text(scheduled))}
+    files = {"schedule.yaml": _Block(_schedule_text(scheduled))}
+    if isinstance(scheduled.schedule.job, str):
+        files["job.yaml"] = _Block(_job_text(scheduled))
+    else:
+        _check_places(scheduled, *(request_within(scheduled.schedule.job, folder) for folder in ("/a", "/b")))
     documents = [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": files},
         {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": meta, "spec": _spec(scheduled, name, image)},
@@ -115,7 +123,8 @@ def _starting_deadline(scheduled: Scheduled) -> int:
 
 
 def _schedule_text(scheduled: Scheduled) -> str:
-    written = replace(scheduled.schedule, job="job.yaml")
+    written = scheduled.schedule
+    written = replace(written, job="job.yaml") if isinstance(written.job, str) else written
     fields = msgspec.structs.fields(Schedule)
     given = {
         field.name: getattr(written, field.name) for field in fields if field.default != getattr(written, field.name)
@@ -129,26 +138,31 @@ def _job_text(scheduled: Scheduled) -> str:
         raise UsageError(
             f"{scheduled.job} has {len(content):,} bytes, and a ConfigMap holds {_MOST_BYTES:,}: select by --where"
         )
-    # What begins at the job's folder differs by where that is.
-    one, other = parse_job(content, "/a"), parse_job(content, "/b")
+    _check_places(scheduled, parse_job(content, "/a"), parse_job(content, "/b"))
+    return content.decode()
+
+
+def _check_places(scheduled: Scheduled, one: AnyRequest, other: AnyRequest) -> None:
+    """Raise UsageError for what begins at the job's folder: it differs by where that is."""
     for name in one.__struct_fields__:
         if getattr(one, name) != getattr(other, name):
             raise UsageError(
                 f"{scheduled.job}: {name} begins at the job's folder, which is another one in a pod: write it in full, "
                 "as an absolute path of a volume or a URL"
             )
-    return content.decode()
 
 
 def _notes(scheduled: Scheduled) -> list[str]:
     notes = [f"Made by `regrow schedule emit` from {scheduled.file}."]
     local = [
         f"{name} {value}"
-        for name in ("source", "archive", "destination", "target", "references")
+        for name in ("source", "archive", "destination", "target", "references", "keys_from")
         if isinstance(value := getattr(scheduled.request, name, None), str) and not scheme_of(value)
     ]
     if local:
         notes.append(f"Mount a volume for what lies on a disk: {', '.join(local)}.")
+    if notify := notify_of(scheduled):
+        notes.append(f"Put into the container's environment, from a Secret: {', '.join(notify.variables)}.")
     if not fields_of(scheduled).exact:
         notes.append("Kubernetes cannot say these days: it calls more often, and regrow runs what is due.")
     if moved_ticks(scheduled, datetime.now(UTC)):

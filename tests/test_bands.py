@@ -66,7 +66,8 @@ def test_an_image_of_one_band_keeps_every_bit_and_larger_ones_all_but_rounding(s
     assert torch.equal(bands.up(network, y), latents)
     torch.testing.assert_close(bands.down(network, x, z, 64 * 64), y, rtol=0, atol=1e-6)
     grown = bands.up(network, y, 64 * 64)
-    torch.testing.assert_close(grown, latents, rtol=0, atol=1e-6 * float(latents.abs().max()))
+    # Kernels of a processor differ by the size of what they are given: a few last bits of what is summed.
+    torch.testing.assert_close(grown, latents, rtol=0, atol=5e-6 * float(latents.abs().max()))
 
 
 def test_a_coupling_reaches_as_far_as_its_halo_and_no_farther():

@@ -33,7 +33,7 @@ app = typer.Typer(
 
 # In the order of the front page.
 for _panel, _command, _example in (
-    (EVERY_DAY, archiving.archive, "regrow archive photos/ photos.regrow --codec bicubic-x16"),
+    (EVERY_DAY, archiving.archive, "regrow archive photos/ photos.regrow"),
     (EVERY_DAY, reconstructing.reconstruct, 'regrow reconstruct photos.regrow pictures/ --match "2024/*" --format jpg'),
     (EVERY_DAY, looking.show, "regrow show photos.regrow 2024/a.jpg"),
     (EVERY_DAY, evaluating.evaluate, "regrow evaluate photos.regrow"),

@@ -25,8 +25,8 @@ Metadata = Literal["keep", "no-location", "none"]
 # Written out: the codecs themselves import numpy, which help must not wait for.
 CODECS = (
     "What shrinks images, and regrows them: bicubic-xN (N times per side), or of quality N jpeg-qN[-xN], webp-qN[-xN], "
-    "avif-qN[-xN], jxl-qN[-xN]; or learned: nano-x16, whose weights come with regrow, or with weights of your own "
-    "tadm-xN, osirdiff-xN, faitheir-xN, vae[-xN]."
+    "avif-qN[-xN], jxl-qN[-xN]; or learned: nano-xN (weights for nano-x16 come with regrow), or with weights of your "
+    "own tadm-xN, osirdiff-xN, faitheir-xN, vae[-xN]."
 )
 
 

@@ -32,7 +32,7 @@ from ops.weights.base_models import read_base
 from ops.weights.base_places import opened_place
 from ops.weights.cache import encode
 from ops.weights.checkpoints import Adapter
-from ops.weights.codec_files import all_in, files_for, find, load, read_header, write
+from ops.weights.codec_files import files_for, find, in_places, load, read_header, write
 from ops.weights.convert import convert_tadm
 from ops.weights.lora import inject, merge
 from ops.weights.prompt import _tokens
@@ -154,7 +154,7 @@ def test_a_damaged_file_is_refused_by_name_and_passed_over_in_a_folder(tmp_path,
     damage(Path(written.url), kind)
     with pytest.raises(WeightsError, match=told):
         load(find(written.digest, [written.url]))
-    assert len(all_in([str(tmp_path)])) == (1 if kind == "tampered" else 0)  # only reading it all can tell
+    assert len(in_places([str(tmp_path)])) == (1 if kind == "tampered" else 0)  # only reading it all can tell
 
 
 def test_a_damaged_file_in_the_folder_of_weights_is_told_not_taken_for_missing():

@@ -16,6 +16,7 @@ from ops.metrics.lpips import LpipsConfig
 from ops.metrics.sharing import score_sharing
 from ops.training.draws import generator
 from ops.training.image_losses import ImageLosses
+from ops.training.peaks import peaks
 from ops.training.perceptual import build_perceptual
 from ops.training.settings import Stage
 from ops.training.texture import PERIODS, grid_energy, grid_levels
@@ -205,15 +206,38 @@ def test_photographs_have_no_grid_and_a_faint_one_is_told(at):
     assert grid_energy(x, enlarged(image, 8, Image.Resampling.NEAREST))[8] > 20
 
 
+def with_waves(pixels: np.ndarray, levels: float) -> np.ndarray:
+    """Crossing waves that drift against any lattice, of so many levels as root mean square."""
+    y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    waves = np.sin(2 * np.pi * 0.222 * x) * np.sin(2 * np.pi * 0.217 * y) * 2 * levels
+    return np.clip(np.rint(pixels + waves[:, :, None]), 0, 255).astype(np.uint8)
+
+
 @pytest.mark.parametrize("at", range(len(SAMPLES)))
-def test_the_strength_of_a_grid_is_told_in_levels(at):
+def test_the_strength_of_a_regular_texture_is_told_in_levels(at):
     image = photograph(at, 512, 512)
     x, smooth = np.asarray(image), enlarged(image, 8)
     assert grid_levels(x, x) == 0
-    assert grid_levels(x, smooth) < 0.3
-    for period in (2, 4, 8, 16):
+    assert grid_levels(x, smooth) < 0.5  # a bicubic filter has a little of its own
+    for period in (2, 4, 8):
         assert grid_levels(smooth, with_grid(smooth, period)) == pytest.approx(1, abs=0.3)
-        assert 0.2 < grid_levels(x, with_grid(x, period)) < 1.5  # less where the calmest places are black or white
+    assert grid_levels(x, with_waves(smooth, 3)) == pytest.approx(3, abs=1)
+    assert grid_levels(x, with_waves(x, 6)) == pytest.approx(6, abs=2)  # also where the picture is busy itself
+
+
+def test_the_loss_on_peaks_is_the_strength_of_a_regular_texture_and_its_slope_takes_it_away():
+    pixels, smaller = pair(0, 256, 256)
+    x, smooth, waved = tensor(pixels), tensor(smaller), tensor(with_waves(pixels, 4))
+    assert peaks(x, x).item() == 0
+    assert peaks(smooth, x).item() * 127.5 < 0.3
+    y = waved.clone().requires_grad_()
+    value = peaks(y, x)
+    assert value.item() * 127.5 == pytest.approx(4, abs=1.5)
+    value.backward()
+    moved = y.detach() - 0.01 * y.grad / y.grad.square().mean().sqrt()
+    assert peaks(moved, x) < 0.9 * value
+    # Of several crops it is the mean.
+    assert peaks(torch.cat([waved, x]), torch.cat([x, x])).item() == pytest.approx(value.item() / 2, rel=0.01)
 
 
 def test_a_grid_is_told_at_its_own_period_and_not_where_the_reference_has_it():

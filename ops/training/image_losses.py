@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
+from ops.training.peaks import peaks
 from ops.training.perceptual import Term, build_perceptual
 from ops.training.settings import Stage
 
-PIXEL_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1_loss, "mse": mse_loss}
+PIXEL_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1_loss, "mse": mse_loss, "peaks": peaks}
 ON_VGG: tuple[Term, ...] = ("lpips_vgg", "dists")
 PERCEPTUAL: tuple[Term, ...] = ("lpips_alex", *ON_VGG)
 

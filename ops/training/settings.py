@@ -10,7 +10,7 @@ Fraction: TypeAlias = Annotated[float, Meta(gt=0, le=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 
 # Every term that a stage may weigh, and what it compares.
-IMAGE_TERMS = ("l1", "mse", "lpips_alex", "lpips_vgg", "dists")
+IMAGE_TERMS = ("l1", "mse", "peaks", "lpips_alex", "lpips_vgg", "dists")
 LATENT_TERMS = ("latent_l1", "latent_mse", "forward_l1", "forward_mse", "noise_mse", "kl", "timestep")
 THUMBNAIL_TERMS = ("guidance_l1", "guidance_mse")
 TERMS = (*IMAGE_TERMS, *LATENT_TERMS, *THUMBNAIL_TERMS)

@@ -8,23 +8,19 @@ a photograph has no more than beside them.
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ops.images import Pixels
 from ops.metrics.colour import LUMA_PARTS, luma
 from ops.metrics.psnr import check_shapes
+from ops.training.peaks import SIDE, standing_out
 
 PERIODS = (2, 4, 8, 16)
-# Squares of 64 pixels, half over one another: all lattices fall on whole frequencies of theirs, and a grid has the
-# same phase in each of them.
-SIDE = 64
 # A variance of one level, added to what stands around a frequency, and a step of a twelfth. Without them a smooth
 # picture that was enlarged by a bicubic filter would stand out, by what its filter leaves and no eye sees.
 FAINT = 1.0
 FAINT_STEP = 1 / 12
-# What a pattern with a mean square of one has as power in a spectrum, all its frequencies together.
-WINDOW_POWER = (np.hanning(SIDE + 1).sum() ** 2 / np.square(np.hanning(SIDE + 1)).sum()) ** 2
-
 Plane = NDArray[np.float64]
 Squares = NDArray[np.complex128]
 """Spectra (squares, 64, 64) of a picture; white noise has its variance as power everywhere."""
@@ -56,27 +52,22 @@ def grid_energy(reference: Pixels, reconstruction: Pixels, periods: Sequence[int
 
 
 def grid_levels(reference: Pixels, reconstruction: Pixels) -> float:
-    """Return how strong the pattern is that a reconstruction has and its reference has not, in levels of luma of 255.
+    """Return how strong the regular texture is that a reconstruction has and its reference has not, in levels of 255.
 
-    The root mean square of all that repeats every 2, 4, 8 or 16 pixels, in the calmest quarter of the reference's
-    squares, where an eye would see it; below one level nothing is seen. From 64 pixels a side. Raises ValueError.
+    The root mean square of what stands out of the spectrum of luma, as `ops.training.peaks` tells it, in that quarter
+    of the squares, ordered by how busy the reference is there, which has most. Below one level nothing is seen; in busy
+    places an eye forgives more. From 64 pixels a side. Raises ValueError.
     """
     check_shapes(reference, reconstruction)
     if min(reference.shape[:2]) < SIDE:
         raise ValueError(f"{reference.shape[1]}x{reference.shape[0]} pixels are too few for a grid: use {SIDE} a side")
-    usual, found = (_spectra(luma(pixels) / LUMA_PARTS) for pixels in (reference, reconstruction))
-    variances = np.square(abs(usual)).mean((1, 2))
-    calm = np.argsort(variances, kind="stable")[: -(-len(variances) // 4)]
-    power = [float(np.square(abs(squares[calm])).mean(0)[_every(16)].sum()) for squares in (usual, found)]
-    return (max(0.0, power[1] - power[0]) / WINDOW_POWER) ** 0.5
-
-
-def _every(period: int) -> NDArray[np.bool_]:
-    """Return where all frequencies of a pattern of a period lie, without those of no pattern at all."""
-    on = np.arange(SIDE) % (SIDE // period) == 0
-    lattice = np.logical_and.outer(on, on)
-    lattice[0, 0] = False
-    return lattice
+    usual, found = (np.square(abs(_spectra(luma(pixels) / LUMA_PARTS))) for pixels in (reference, reconstruction))
+    order = np.argsort(usual.mean((1, 2)), kind="stable")
+    strongest = 0.0
+    for quarter in np.array_split(order, min(4, len(order))):
+        of_usual, of_found = (standing_out(torch.from_numpy(one[quarter].mean(0)[None])) for one in (usual, found))
+        strongest = max(strongest, float((of_found - of_usual).clamp(min=0).sum()))
+    return strongest**0.5 / SIDE
 
 
 def _measures(pixels: Pixels, periods: Sequence[int]) -> list[NDArray[np.float64]]:

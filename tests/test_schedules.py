@@ -400,10 +400,14 @@ def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
 
 
 @pytest.mark.ray
-def test_a_reconstruction_ticks_twice_the_first_killed_and_nothing_is_lost_or_doubled(tmp_path):
+@pytest.mark.parametrize(("more", "again"), [("", 40), ("new_since: last_run\n", 0)], ids=["all", "what is new"])
+def test_a_reconstruction_ticks_twice_the_first_killed_and_nothing_is_lost_or_doubled(tmp_path, more, again):
     """A tick in a session of its own is killed while pictures are written; the next one takes its run up."""
     make_archive(tmp_path / "a.regrow", {f"{at:03}.jpg": jpeg(at, 480, 360) for at in range(40)})
-    nightly = schedule(tmp_path)
+    schedule(tmp_path)
+    with (tmp_path / "job.yaml").open("a") as job:
+        job.write(more)
+    nightly = read_scheduled(str(tmp_path / "nightly.yaml"))
     out, first, second = tmp_path / "out", "2026-11-25T01:30:00Z", "2026-11-26T01:30:00Z"
     command = [sys.executable, "-m", "jobs.cli", "schedule", "tick", nightly.file, "--now", first]
     killed = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
@@ -419,9 +423,9 @@ def test_a_reconstruction_ticks_twice_the_first_killed_and_nothing_is_lost_or_do
     told: list[str] = []
     assert tick(nightly, moment(second) + timedelta(minutes=1), told.append, quiet=True) == 0
     assert any("taking up run" in line for line in told)
-    for at in (first, second):
+    for at, images in ((first, 40), (second, again)):
         found = read_record(nightly.place, nightly.run_id(moment(at)))
-        assert (found.outcome, found.counts.images, found.counts.done) == ("done", 40, 40)
+        assert (found.outcome, found.counts.images, found.counts.done) == ("done", images, images)
     assert read_record(nightly.place, run).begun == 2
     pictures = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
     assert sorted(pictures) == [f"{at:03}.jpg.png" for at in range(40)]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Columns by the names of the curves; LPIPS on AlexNet is not among the losses.
+# Columns by the names of the curves. No metric of them is among the losses.
 COLUMNS = {
     "psnr": ("PSNR, dB", ".2f"),
     "lpips_alex": ("LPIPS AlexNet", ".3f"),

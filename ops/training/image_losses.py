@@ -1,4 +1,4 @@
-"""Losses of reconstructed crops against their originals: pixels, and perceptual distances that no grid can game."""
+"""Losses of reconstructed crops against their originals: pixels, regular texture, and perceptual distances."""
 
 from collections.abc import Callable, Sequence
 

@@ -77,9 +77,9 @@ class Stage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `losses` maps terms (TERMS) to weights. `batch` crops make a step, in `accumulate` equal portions. The losses on
     VGG16 cost ten times what a small codec does: `vgg_images` is on how many crops of a batch they are taken, and
     `vgg_side` on how large a part of each. By up to `shift` pixels, at random, is moved what other perceptual losses
-    see, and these where they have no `vgg_side`: no loss can be gamed by a texture that is locked to the networks' own
-    grid. `average` is by how much the running average of the weights, which is
-    what is kept, holds on to its past at each step; 0 keeps the weights themselves.
+    see, and these where they have no `vgg_side`, so that none rewards a texture for being locked to its own grid; what
+    `peaks` weighs takes away the rest. `average` is by how much the running average of the weights, which is what is
+    kept, holds on to its past at each step; 0 keeps the weights themselves.
     """
 
     objective: Objective

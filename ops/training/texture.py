@@ -2,7 +2,8 @@
 
 A network can lay a fine grid over its pictures, locked to its own sub-pixels, which a perceptual loss rewards and an
 eye rejects. All energy of such a grid is on a lattice of frequencies, the multiples of 1/period along both axes, where
-a photograph has no more than beside them.
+a photograph has no more than beside them: `grid_energy` tells it, however faint. What is strong enough to be seen,
+locked or not, is told by `grid_levels`.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ PERIODS = (2, 4, 8, 16)
 # picture that was enlarged by a bicubic filter would stand out, by what its filter leaves and no eye sees.
 FAINT = 1.0
 FAINT_STEP = 1 / 12
+
 Plane = NDArray[np.float64]
 Squares = NDArray[np.complex128]
 """Spectra (squares, 64, 64) of a picture; white noise has its variance as power everywhere."""
@@ -56,7 +58,8 @@ def grid_levels(reference: Pixels, reconstruction: Pixels) -> float:
 
     The root mean square of what stands out of the spectrum of luma, as `ops.training.peaks` tells it, in that quarter
     of the squares, ordered by how busy the reference is there, which has most. Below one level nothing is seen; in busy
-    places an eye forgives more. From 64 pixels a side. Raises ValueError.
+    places an eye forgives more. Upright and level stripes are left out, as pictures have them.
+    From 64 pixels a side. Raises ValueError.
     """
     check_shapes(reference, reconstruction)
     if min(reference.shape[:2]) < SIDE:
